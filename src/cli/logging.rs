@@ -1,0 +1,86 @@
+//! Logs on stderr: as lines for people, or as one JSON object a line for machines.
+
+use std::io::Write;
+
+use env_logger::{Builder, Target};
+use log::kv::{Key, Value, VisitSource};
+use log::{LevelFilter, Record};
+use serde_json::{Map, json};
+
+use super::args::{LogFormat, LoggingArgs};
+
+/// Starts logging. Lines carry the time in UTC: supervisord's log of a listener's stderr has none.
+pub(super) fn start(args: &LoggingArgs) {
+    let mut builder = Builder::new();
+    builder.target(Target::Stderr).filter_level(level(args.verbose, args.quiet));
+    match args.log_format {
+        LogFormat::Text => builder.format(|out, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(out, "{} {level}: {}", out.timestamp_millis(), record.args())
+        }),
+        LogFormat::Json => builder.format(|out, record| {
+            let time = out.timestamp_millis().to_string();
+            writeln!(out, "{}", json_line(&time, record))
+        }),
+    };
+    builder.init();
+}
+
+fn level(verbose: u8, quiet: u8) -> LevelFilter {
+    match i16::from(verbose) - i16::from(quiet) {
+        ..=-2 => LevelFilter::Error,
+        -1 => LevelFilter::Warn,
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
+        2.. => LevelFilter::Trace,
+    }
+}
+
+fn json_line(time: &str, record: &Record<'_>) -> serde_json::Value {
+    let mut fields = Fields(Map::new());
+    // A visitor that fails at nothing never makes the visit fail.
+    let _ = record.key_values().visit(&mut fields);
+    let Fields(mut map) = fields;
+    map.insert("time".into(), json!(time));
+    map.insert("level".into(), json!(record.level().as_str().to_ascii_lowercase()));
+    map.insert("message".into(), json!(record.args().to_string()));
+    serde_json::Value::Object(map)
+}
+
+struct Fields(Map<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let value = value.to_u64().map_or_else(|| json!(value.to_string()), |number| json!(number));
+        self.0.insert(key.to_string(), value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_move_the_level() {
+        assert_eq!(level(0, 0), LevelFilter::Info);
+        assert_eq!(level(1, 0), LevelFilter::Debug);
+        assert_eq!(level(9, 0), LevelFilter::Trace);
+        assert_eq!(level(0, 1), LevelFilter::Warn);
+        assert_eq!(level(0, 9), LevelFilter::Error);
+    }
+
+    #[test]
+    fn a_json_line_holds_its_fields() {
+        let pairs = [("server", Value::from("be/s")), ("lasted", Value::from(7_u64))];
+        let record = Record::builder()
+            .args(format_args!("a \"quoted\" word"))
+            .level(log::Level::Warn)
+            .key_values(&pairs)
+            .build();
+        assert_eq!(
+            json_line("2026-01-01T00:00:00.000Z", &record).to_string(),
+            r#"{"lasted":7,"level":"warn","message":"a \"quoted\" word","server":"be/s","time":"2026-01-01T00:00:00.000Z"}"#
+        );
+    }
+}

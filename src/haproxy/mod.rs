@@ -1,0 +1,61 @@
+//! HAProxy's admin socket: names that may reach it, one typed command each, what it replies, and the parsers
+//! of `show info`, `show stat` and `show servers state`. Nothing here opens a socket; see [`crate::net`].
+
+mod command;
+mod info;
+mod name;
+mod reply;
+mod servers_state;
+mod stat;
+mod status;
+
+pub use command::{AdminState, Command, MAX_LINE};
+pub use info::Info;
+pub use name::{NameError, ServerRef};
+pub use reply::{Refusal, ReplyError, accepted, dump};
+pub use servers_state::{Held, ServerState};
+pub use stat::StatRow;
+pub use status::{Kind, Status};
+
+use thiserror::Error;
+
+/// A dump that is not what HAProxy writes, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DumpError {
+    /// The header row is not there.
+    #[error("no header row that begins with `{0}`")]
+    Header(&'static str),
+    /// The header row lacks a column.
+    #[error("column `{0}` is missing in the header row")]
+    Column(&'static str),
+    /// A row that is cut off or damaged; counted from 1 after the header.
+    #[error("row {row}: {what}")]
+    Row {
+        /// Number of the row.
+        row: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A state file format that is newer than this program.
+    #[error("format version `{0}` is unknown, expected `1`")]
+    Version(String),
+}
+
+/// What one look at HAProxy gave: which process answered, and all its servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The answering process.
+    pub info: Info,
+    /// One row for each server.
+    pub rows: Vec<StatRow>,
+}
+
+impl Survey {
+    /// Takes the reply to [`Command::Survey`] apart: `show info`, then `show stat`.
+    pub fn parse(reply: &[u8]) -> Result<Self, ReplyError> {
+        let text = dump(reply)?;
+        let stat = text.find("# pxname,").ok_or(DumpError::Header("# pxname,"))?;
+        let (info, stat) = text.split_at(stat);
+        Ok(Self { info: Info::parse(info), rows: stat::parse(stat)? })
+    }
+}

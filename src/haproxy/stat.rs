@@ -1,0 +1,243 @@
+//! `show stat`: the CSV of the servers. HAProxy quotes a field only when it must, doubles quotes inside, and up
+//! to 2.9 lets line ends (even empty lines) stand inside quotes.
+
+use memchr::{memchr, memchr2};
+
+use super::{DumpError, ServerRef, Status};
+
+/// What is needed of a server's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatRow {
+    /// Which server.
+    pub server: ServerRef,
+    /// Its state.
+    pub status: Status,
+    /// `L4OK`, `L7STS`, …; empty without health checks.
+    pub check_status: Box<str>,
+    /// The last check's own words, of changing wording; empty without.
+    pub last_check: Box<str>,
+    /// Seconds since the last change between UP and DOWN.
+    pub last_change: Option<u64>,
+}
+
+/// HAProxy's type number of a server's row.
+const SERVER: &str = "2";
+
+/// Reads the rows of type server. Columns are found by their names in the header: versions add some in the
+/// middle and at the end.
+pub(super) fn parse(text: &str) -> Result<Vec<StatRow>, DumpError> {
+    let mut fields = Fields { rest: text };
+    let columns = Columns::find(&fields.record().unwrap_or_default())?;
+    let mut rows = Vec::new();
+    let mut number = 0;
+    while let Some(record) = fields.record() {
+        if record.iter().all(Field::is_empty) {
+            continue;
+        }
+        number += 1;
+        if columns.get(&record, columns.kind) == SERVER {
+            rows.push(columns.row(&record).map_err(|what| DumpError::Row { row: number, what })?);
+        }
+    }
+    Ok(rows)
+}
+
+struct Columns {
+    proxy: usize,
+    server: usize,
+    status: usize,
+    last_change: usize,
+    kind: usize,
+    check_status: usize,
+    last_check: usize,
+    count: usize,
+}
+
+impl Columns {
+    fn find(header: &[Field<'_>]) -> Result<Self, DumpError> {
+        let find = |name: &'static str| {
+            header.iter().position(|field| field.text() == name).ok_or(DumpError::Column(name))
+        };
+        Ok(Self {
+            proxy: header
+                .iter()
+                .position(|field| field.text() == "# pxname")
+                .ok_or(DumpError::Header("# pxname,"))?,
+            server: find("svname")?,
+            status: find("status")?,
+            last_change: find("lastchg")?,
+            kind: find("type")?,
+            check_status: find("check_status")?,
+            last_check: find("last_chk")?,
+            count: header.len(),
+        })
+    }
+
+    fn get<'a>(&self, record: &[Field<'a>], column: usize) -> std::borrow::Cow<'a, str> {
+        debug_assert!(column < self.count);
+        record.get(column).map(Field::text).unwrap_or_default()
+    }
+
+    fn row(&self, record: &[Field<'_>]) -> Result<StatRow, String> {
+        if record.len() < self.count {
+            return Err(format!("{} of {} fields", record.len(), self.count));
+        }
+        let get = |column| self.get(record, column);
+        let server =
+            ServerRef::new(&get(self.proxy), &get(self.server)).map_err(|error| error.to_string())?;
+        Ok(StatRow {
+            server,
+            status: Status::from(get(self.status).as_ref()),
+            check_status: get(self.check_status).into(),
+            last_check: get(self.last_check).into(),
+            last_change: get(self.last_change).parse().ok(),
+        })
+    }
+}
+
+/// One field as it stands on the wire.
+#[derive(Clone, Copy, Debug)]
+struct Field<'a> {
+    raw: &'a str,
+    quoted: bool,
+}
+
+impl<'a> Field<'a> {
+    fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    fn text(&self) -> std::borrow::Cow<'a, str> {
+        if self.quoted && self.raw.contains("\"\"") {
+            self.raw.replace("\"\"", "\"").into()
+        } else {
+            self.raw.into()
+        }
+    }
+}
+
+/// Cuts a text into fields and records.
+struct Fields<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    fn record(&mut self) -> Option<Vec<Field<'a>>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut record = Vec::with_capacity(128);
+        loop {
+            let (field, end) = self.field();
+            record.push(field);
+            match end {
+                Some(b',') => {}
+                _ => return Some(record),
+            }
+        }
+    }
+
+    /// The next field and the byte that ended it.
+    fn field(&mut self) -> (Field<'a>, Option<u8>) {
+        if let Some(inside) = self.rest.strip_prefix('"') {
+            let close = closing_quote(inside);
+            self.rest = inside.get(close + 1..).unwrap_or_default();
+            let raw = inside.get(..close).unwrap_or_default();
+            // Nothing stands between the quote and the field's end.
+            return (Field { raw, quoted: true }, self.rest_of_field().1);
+        }
+        let (raw, end) = self.rest_of_field();
+        (Field { raw, quoted: false }, end)
+    }
+
+    /// What stands before the end of the field, and the byte that is its end.
+    fn rest_of_field(&mut self) -> (&'a str, Option<u8>) {
+        let at = memchr2(b',', b'\n', self.rest.as_bytes()).unwrap_or(self.rest.len());
+        let (text, end) = (self.rest.get(..at).unwrap_or_default(), self.rest.as_bytes().get(at).copied());
+        self.rest = self.rest.get(at + 1..).unwrap_or_default();
+        (text, end)
+    }
+}
+
+/// Where the quote stands that is not one of a doubled pair; the end of the text where there is none.
+fn closing_quote(inside: &str) -> usize {
+    let bytes = inside.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr(b'"', rest)) {
+        at += found;
+        if bytes.get(at + 1) != Some(&b'"') {
+            return at;
+        }
+        at += 2;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: &str = "# pxname,svname,status,lastchg,type,check_status,-,last_chk,extra,\n";
+
+    fn rows(text: &str) -> Result<Vec<StatRow>, String> {
+        parse(&format!("{HEADER}{text}\n")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn servers_are_read_by_column_name_and_other_rows_passed_over() {
+        let text = "fe,FRONTEND,OPEN,,0,,,,,\nbe,s1,UP 1/3,17,2,L4OK,,,,\nbe,BACKEND,UP,17,1,,,,,\n\
+                    be,BACKEND,MAINT,,2,,,,,\n";
+        let rows = rows(text).unwrap();
+        assert_eq!(rows.len(), 2, "a server may be named BACKEND: its type tells");
+        assert_eq!(rows[0].server.to_string(), "be/s1");
+        assert_eq!((&*rows[0].status.text, &*rows[0].check_status), ("UP 1/3", "L4OK"));
+        assert_eq!(rows[0].last_change, Some(17));
+        assert_eq!(rows[1].last_change, None);
+    }
+
+    #[test]
+    fn quoted_fields_hold_commas_quotes_and_empty_lines() {
+        let rows = rows("be,s,DOWN,1,2,L7RSP,,\"one, \"\"two\"\"\n\nthree\",,\nbe,t,UP,1,2,,,,,\n").unwrap();
+        assert_eq!(&*rows[0].last_check, "one, \"two\"\n\nthree");
+        assert_eq!(rows[1].server.server(), "t");
+    }
+
+    #[test]
+    fn damaged_rows_are_named_and_longer_ones_taken() {
+        assert_eq!(rows("be,s,UP,1,2\n").unwrap_err(), "row 1: 5 of 10 fields");
+        assert_eq!(rows("be,s,DOWN,1,2,L4CON,,\"cut off\n").unwrap_err(), "row 1: 8 of 10 fields");
+        assert!(rows("be,s t,UP,1,2,,,,,\n").unwrap_err().contains("holds ' '"));
+        assert_eq!(rows("be,s,UP,1,2,,,,,,,,\n").unwrap().len(), 1);
+        assert_eq!(parse("nonsense\n"), Err(DumpError::Header("# pxname,")));
+        assert_eq!(parse("# pxname,svname,\n"), Err(DumpError::Column("status")));
+    }
+
+    proptest! {
+        /// The `csv` crate is the oracle of what the fields are.
+        #[test]
+        fn fields_are_cut_as_csv_says(records in prop::collection::vec(
+            prop::collection::vec("[a\",\n é]{0,6}", 2..5), 1..5))
+        {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            for record in &records {
+                writer.write_record(record).unwrap();
+            }
+            let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+            let mut fields = Fields { rest: &text };
+            for record in &records {
+                let found: Vec<String> =
+                    fields.record().unwrap().iter().map(|field| field.text().into_owned()).collect();
+                prop_assert_eq!(&found, record);
+            }
+            prop_assert!(fields.record().is_none());
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[a2,\"\n# ]{0,200}") {
+            let _ = parse(&text);
+            let _ = rows(&text);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! HAProxy always knows what supervisord knows.
+//!
+//! The library behind the `supervisor-haproxy` binary. Its rooms and the direction of the arrows between
+//! them are described in `docs/architecture.md`; a test holds the code to that page.
+
+pub mod agent;
+pub mod cli;
+pub mod haproxy;
+pub mod listen;
+pub mod net;
+pub mod supervisor;
+pub mod watch;

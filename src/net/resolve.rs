@@ -1,0 +1,145 @@
+//! Names become addresses without ever holding up the loop: `getaddrinfo` has no deadline of its own, so a
+//! name is looked up in a thread, at most one at a time for each endpoint.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+
+use mio::Waker;
+
+use super::Endpoint;
+
+/// An address that `connect(2)` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IPv4 or IPv6 address with its port.
+    Tcp(SocketAddr),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+/// Looks one endpoint up and remembers the result until it is told that it was of no use.
+#[derive(Debug)]
+pub struct Resolver {
+    endpoint: Endpoint,
+    waker: Arc<Waker>,
+    known: Vec<Address>,
+    asked: Option<Receiver<io::Result<Vec<Address>>>>,
+}
+
+impl Resolver {
+    /// `waker` is woken when a look-up that [`Self::addresses`] began has ended.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, waker: Arc<Waker>) -> Self {
+        let known = fixed(&endpoint);
+        Self { endpoint, waker, known, asked: None }
+    }
+
+    /// The addresses to try in turn; `None` while they are being looked up. Does not block.
+    pub fn addresses(&mut self) -> io::Result<Option<&[Address]>> {
+        if self.known.is_empty() {
+            match self.poll()? {
+                Some(found) => self.known = found,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(&self.known))
+    }
+
+    /// None of the addresses answered: look the name up again before the next try.
+    pub fn forget(&mut self) {
+        self.known = fixed(&self.endpoint);
+    }
+
+    fn poll(&mut self) -> io::Result<Option<Vec<Address>>> {
+        let asked = match self.asked.take() {
+            Some(asked) => asked,
+            None => look_up(self.endpoint.clone(), Arc::clone(&self.waker))?,
+        };
+        match asked.try_recv() {
+            Ok(found) => found.map(Some),
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("the look-up ended without a result")),
+            Err(TryRecvError::Empty) => {
+                self.asked = Some(asked);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The addresses that need no look-up; none for a name.
+fn fixed(endpoint: &Endpoint) -> Vec<Address> {
+    match endpoint {
+        Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
+        Endpoint::Tcp { host, port } => match host.parse::<IpAddr>() {
+            Ok(ip) => vec![Address::Tcp(SocketAddr::new(ip, *port))],
+            Err(_) => Vec::new(),
+        },
+    }
+}
+
+fn look_up(endpoint: Endpoint, waker: Arc<Waker>) -> io::Result<Receiver<io::Result<Vec<Address>>>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().name("resolver".into()).stack_size(256 * 1024).spawn(move || {
+        // The loop may have ended meanwhile: then nobody waits for the result, and that is fine.
+        let _ = sender.send(ask(&endpoint));
+        let _ = waker.wake();
+    })?;
+    Ok(receiver)
+}
+
+fn ask(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+    let Endpoint::Tcp { host, port } = endpoint else { return Ok(fixed(endpoint)) };
+    let found: Vec<Address> = (host.as_str(), *port).to_socket_addrs()?.map(Address::Tcp).collect();
+    if found.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    fn resolver(endpoint: &str) -> (Poll, Resolver) {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        (poll, Resolver::new(endpoint.parse().unwrap(), waker))
+    }
+
+    #[test]
+    fn an_address_needs_no_look_up() {
+        let (_poll, mut resolver) = resolver("tcp://[::1]:80");
+        let expected = Address::Tcp("[::1]:80".parse().unwrap());
+        assert_eq!(resolver.addresses().unwrap(), Some(&[expected][..]));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_aside_and_the_loop_is_woken() {
+        let (mut poll, mut resolver) = resolver("tcp://localhost:80");
+        let mut events = Events::with_capacity(4);
+        while resolver.addresses().unwrap().is_none() {
+            poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+            assert!(!events.is_empty(), "the look-up never ended");
+        }
+        assert!(!resolver.addresses().unwrap().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_an_error() {
+        let (mut poll, mut resolver) = resolver("tcp://no-such-host.invalid:80");
+        let mut events = Events::with_capacity(4);
+        loop {
+            match resolver.addresses() {
+                Err(_) => break,
+                Ok(found) => assert_eq!(found, None),
+            }
+            poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+            assert!(!events.is_empty(), "the look-up never ended");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Servers that change between up, down, drained and maintained.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::haproxy::{ServerRef, StatRow, Status};
+
+/// What each server was at the last look.
+#[derive(Debug, Default)]
+pub struct Transitions {
+    last: BTreeMap<ServerRef, Past>,
+}
+
+#[derive(Debug)]
+struct Past {
+    status: Status,
+    since: Instant,
+}
+
+/// A server is something else than at the last look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which server.
+    pub server: ServerRef,
+    /// What it was.
+    pub from: Status,
+    /// What it is.
+    pub to: Status,
+    /// How long it had been what it was.
+    pub lasted: Duration,
+    /// The last health check's result, as in `L4CON`; empty without.
+    pub check: Box<str>,
+    /// The check's own words; empty without.
+    pub text: Box<str>,
+}
+
+impl Transitions {
+    /// Holds all rows against the last look. The first look at a server is no transition; `UP` and `UP 1/3`
+    /// are the same; what became of a server that is gone is not known.
+    pub fn observe(&mut self, now: Instant, rows: &[StatRow]) -> Vec<Transition> {
+        let mut last = std::mem::take(&mut self.last);
+        let mut transitions = Vec::new();
+        for row in rows {
+            let past = last.remove(&row.server);
+            let (since, transition) = compare(now, row, past);
+            transitions.extend(transition);
+            self.last.insert(row.server.clone(), Past { status: row.status.clone(), since });
+        }
+        transitions
+    }
+}
+
+fn compare(now: Instant, row: &StatRow, past: Option<Past>) -> (Instant, Option<Transition>) {
+    match past {
+        None => (changed_at(now, row), None),
+        Some(past) if past.status.kind == row.status.kind => (past.since, None),
+        Some(past) => {
+            let transition = Transition {
+                server: row.server.clone(),
+                from: past.status,
+                to: row.status.clone(),
+                lasted: now.saturating_duration_since(past.since),
+                check: row.check_status.clone(),
+                text: row.last_check.clone(),
+            };
+            (now, Some(transition))
+        }
+    }
+}
+
+/// When HAProxy says that a server's state began.
+fn changed_at(now: Instant, row: &StatRow) -> Instant {
+    let seconds = row.last_change.unwrap_or_default();
+    now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now)
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, from, to, .. } = self;
+        write!(f, "`{server}` went from {from} to {to} after {} s", self.lasted.as_secs())?;
+        match (&*self.check, &*self.text) {
+            ("", _) => Ok(()),
+            (check, "") => write!(f, "; check {check}"),
+            (check, text) => write!(f, "; check {check}: {}", text.escape_debug()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(status: &str, check: &str, last_change: u64) -> StatRow {
+        StatRow {
+            server: "be/s".parse().unwrap(),
+            status: Status::from(status),
+            check_status: check.into(),
+            last_check: if check.is_empty() { "".into() } else { "Connection refused".into() },
+            last_change: Some(last_change),
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_once_with_its_cause_and_duration() {
+        let mut transitions = Transitions::default();
+        let start = Instant::now() + Duration::from_secs(1000);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(transitions.observe(start, &[row("UP", "L4OK", 100)]).is_empty());
+        assert!(transitions.observe(at(5), &[row("UP 1/3", "L4CON", 105)]).is_empty());
+        let told = transitions.observe(at(10), &[row("DOWN", "L4CON", 1)]);
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            told[0].to_string(),
+            "`be/s` went from UP 1/3 to DOWN after 110 s; check L4CON: Connection refused"
+        );
+        assert!(transitions.observe(at(15), &[row("DOWN 1/2", "L4OK", 6)]).is_empty());
+        let told = transitions.observe(at(20), &[row("MAINT", "", 0)]);
+        assert_eq!(told[0].to_string(), "`be/s` went from DOWN 1/2 to MAINT after 10 s");
+    }
+
+    #[test]
+    fn kinds_of_maintenance_are_told_apart() {
+        let mut transitions = Transitions::default();
+        let now = Instant::now();
+        let statuses = ["MAINT", "MAINT (via be/x)", "MAINT (resolution)", "DRAIN", "NOLB", "no check"];
+        let count =
+            statuses.iter().flat_map(|status| transitions.observe(now, &[row(status, "", 0)])).count();
+        assert_eq!(count, statuses.len() - 1);
+    }
+
+    #[test]
+    fn a_server_that_was_gone_begins_anew() {
+        let mut transitions = Transitions::default();
+        let now = Instant::now();
+        transitions.observe(now, &[row("UP", "", 0)]);
+        transitions.observe(now, &[]);
+        assert!(transitions.observe(now, &[row("DOWN", "", 0)]).is_empty());
+    }
+}
