@@ -169,13 +169,20 @@ impl Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
     rules: Vec<Rule>,
+    except: Option<ProcessName>,
 }
 
 impl Mapping {
     /// A process may match several rules, and several processes one server.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self { rules, except: None }
+    }
+
+    /// Passes over one process, whatever the rules say: the listener itself, which a `*` would match.
+    #[must_use]
+    pub fn except(self, name: Option<ProcessName>) -> Self {
+        Self { except: name, ..self }
     }
 
     /// The servers of one process, each once; and what its name cannot be turned into.
@@ -183,7 +190,8 @@ impl Mapping {
     pub fn servers(&self, name: &ProcessName) -> (Vec<ServerRef>, Vec<NameError>) {
         let mut servers = Vec::new();
         let mut errors = Vec::new();
-        for found in self.rules.iter().filter_map(|rule| rule.server(name)) {
+        let rules = self.rules.iter().filter(|_| self.except.as_ref() != Some(name));
+        for found in rules.filter_map(|rule| rule.server(name)) {
             match found {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
@@ -277,6 +285,7 @@ mod tests {
     fn a_process_may_have_several_servers_each_once() {
         let rules = ["web:app/a1", "web:app/a2", "web=app/a1", "*=all/*"];
         let mapping = Mapping::new(rules.map(|rule| rule.parse().unwrap()).to_vec());
+        assert!(mapping.clone().except(Some(name("g", "web"))).servers(&name("g", "web")).0.is_empty());
         let (servers, _) = mapping.servers(&name("g", "web"));
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["app/a1", "app/a2", "all/web"]);

@@ -487,6 +487,12 @@ impl Reconciler {
         !self.breaker.allows(now) || self.servers.get(server).is_none_or(|server| server.tried)
     }
 
+    /// Whether HAProxy has taken all that is wanted, or has refused and been asked why.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.pending().next().is_none() && self.unexplained.is_empty()
+    }
+
     /// What HAProxy has not taken yet.
     pub fn pending(&self) -> impl Iterator<Item = (&ServerRef, AdminState)> {
         let pending = self.servers.iter().filter(|(_, server)| server.is_pending());

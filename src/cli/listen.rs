@@ -7,7 +7,7 @@ use super::args::ListenArgs;
 use crate::agent::{Actions, BreakerSettings, Mapping, Override, ReconcilerSettings, Rule};
 use crate::listen::{self, ListenError, Settings};
 use crate::net::Endpoint;
-use crate::supervisor::{Credentials, ServerUrl};
+use crate::supervisor::{Credentials, ProcessName, ServerUrl};
 
 /// How the command fails.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Res
     let supervisord = if args.no_sync { Err("--no-sync was given".into()) } else { server_url(&variable) };
     Ok(Settings {
         haproxies,
-        mapping: Mapping::new(rules),
+        mapping: Mapping::new(rules).except(own_name(&variable)),
         actions: Actions::new(overrides),
         reconciler: ReconcilerSettings {
             gate: !args.no_gate,
@@ -78,6 +78,12 @@ fn read_all<'a, T: FromStr<Err: std::fmt::Display>>(
             }
         })
         .collect()
+}
+
+/// What supervisord calls this very process.
+fn own_name(variable: &impl Fn(&str) -> Option<String>) -> Option<ProcessName> {
+    let (group, process) = (variable("SUPERVISOR_GROUP_NAME")?, variable("SUPERVISOR_PROCESS_NAME")?);
+    Some(ProcessName { group, process })
 }
 
 /// supervisord tells its children where its XML-RPC is; user and password are set by hand in `environment=`.

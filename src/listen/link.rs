@@ -161,7 +161,7 @@ impl Link {
 
     /// Whether HAProxy has taken all that is wanted.
     pub(super) fn is_settled(&self) -> bool {
-        self.reconciler.pending().next().is_none()
+        self.reconciler.is_settled()
     }
 
     /// What HAProxy has not taken, in words.

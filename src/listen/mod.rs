@@ -260,6 +260,9 @@ impl Listener {
     }
 
     fn follow_change(&mut self, now: Instant, change: &ProcessChange, serial: Option<u64>) -> Vec<ServerRef> {
+        if let Some(pid) = change.pid {
+            self.pids.learn(pid);
+        }
         if !self.wanted.concerns(&change.name) {
             return Vec::new();
         }
@@ -289,7 +292,7 @@ impl Listener {
                 debug!("`{}` {}: not followed, serial {latest} was later", change.name, change.state);
             }
             Staleness::Alive(pid) => {
-                info!("`{}` {}: not followed, pid {pid} is alive", change.name, change.state);
+                debug!("`{}` {}: not followed, pid {pid} is alive", change.name, change.state);
                 self.want_sync(now);
             }
         }
@@ -379,7 +382,7 @@ impl Listener {
             News::ShuttingDown => self.supervisord_stops = true,
             News::Gone(cause) => warn!("{cause}; servers are left as they are"),
         }
-        if let Some(leaving) = &mut self.leaving {
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.awaits_news) {
             leaving.awaits_news = false;
             self.give_up_if_supervisord_stops();
         }

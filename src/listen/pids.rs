@@ -62,6 +62,17 @@ impl Pids {
         }
     }
 
+    /// Any process that supervisord names may show that its pids mean the same here: one that is our sibling,
+    /// or ourselves.
+    pub(super) fn learn(&mut self, pid: Pid) {
+        if self.namespace == Namespace::Unverified {
+            let is_sibling = parent(pid).is_some_and(|parent| self.is_ancestor(parent));
+            if is_sibling || pid.get() == std::process::id() {
+                self.namespace = Namespace::Shared;
+            }
+        }
+    }
+
     /// Why deaths cannot be watched, the first time it is asked for.
     pub(super) fn complaint(&mut self) -> Option<String> {
         self.complaint.as_mut().map(std::mem::take).filter(|complaint| !complaint.is_empty())

@@ -11,5 +11,4 @@ mod xml;
 pub use codec::{Decoder, MAX_HEADER, MAX_PAYLOAD, ProtocolError, READY, RESULT_OK};
 pub use event::{Event, Header, ProcessChange, Topic};
 pub use process::{Pid, ProcessInfo, ProcessName, ProcessState};
-pub use rpc::{Call, Credentials, RpcError, ServerUrl, ServerUrlError, is_whole};
-pub(crate) use rpc::{done, pid, processes};
+pub use rpc::{Call, Credentials, RpcError, ServerUrl, ServerUrlError, done, is_whole, pid, processes};

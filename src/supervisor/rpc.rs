@@ -143,13 +143,13 @@ impl fmt::Display for Call {
 }
 
 /// Reads the reply to [`Call::AllProcessInfo`].
-pub(crate) fn processes(reply: &[u8]) -> Result<Vec<ProcessInfo>, RpcError> {
+pub fn processes(reply: &[u8]) -> Result<Vec<ProcessInfo>, RpcError> {
     let Value::Array(values) = value(reply)? else { return Err(unexpected("no array")) };
     values.into_iter().map(process).collect()
 }
 
 /// Reads the reply to [`Call::Pid`].
-pub(crate) fn pid(reply: &[u8]) -> Result<Option<Pid>, RpcError> {
+pub fn pid(reply: &[u8]) -> Result<Option<Pid>, RpcError> {
     match value(reply)? {
         Value::Int(number) => Ok(to_pid(number)),
         _ => Err(unexpected("no number")),
@@ -157,7 +157,7 @@ pub(crate) fn pid(reply: &[u8]) -> Result<Option<Pid>, RpcError> {
 }
 
 /// Reads a reply of which only success matters.
-pub(crate) fn done(reply: &[u8]) -> Result<(), RpcError> {
+pub fn done(reply: &[u8]) -> Result<(), RpcError> {
     value(reply).map(|_| ())
 }
 

@@ -1,0 +1,46 @@
+//! What the tests stand on: the listener over pipes, a scripted HAProxy, and real peers in a directory of
+//! their own. Nothing here waits for a fixed time: it waits for a state, under a deadline.
+
+mod fake;
+mod haproxy;
+mod listener;
+mod supervisord;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
+pub(crate) use haproxy::{Haproxy, free_port};
+pub(crate) use listener::{BINARY, Listener, event};
+pub(crate) use supervisord::{Program, Supervisord, World};
+
+/// Longer than anything takes on a busy machine; only a failure waits so long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `probe` gives a value.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for: {what}");
+        pause();
+    }
+}
+
+/// Between two looks at something that tells nobody when it changes.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+/// Watches something that must stay as it is for a while.
+#[track_caller]
+pub(crate) fn for_a_while(length: Duration, mut holds: impl FnMut()) {
+    let start = Instant::now();
+    while start.elapsed() < length {
+        holds();
+        pause();
+    }
+}

@@ -1,0 +1,225 @@
+//! A real supervisord, with the listener in it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::haproxy::free_port;
+use super::{BINARY, Haproxy, eventually};
+
+#[derive(Debug)]
+pub(crate) struct Supervisord {
+    directory: PathBuf,
+    child: Option<Child>,
+}
+
+/// A `[program:…]` section.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    name: String,
+    command: String,
+    lines: String,
+}
+
+impl Program {
+    pub(crate) fn new(name: &str, command: &str) -> Self {
+        Self { name: name.into(), command: command.into(), lines: String::new() }
+    }
+
+    /// A process that stays and does nothing.
+    pub(crate) fn idle(name: &str) -> Self {
+        Self::new(name, "/bin/sleep 1000")
+    }
+
+    /// A web server, which listens `delay` seconds after its start.
+    pub(crate) fn web(name: &str, port: u16, delay: f64) -> Self {
+        let code = format!(
+            "import time; time.sleep({delay}); import http.server as h; \
+             h.ThreadingHTTPServer((\\'127.0.0.1\\', {port}), h.BaseHTTPRequestHandler).serve_forever()"
+        )
+        .replace("\\'", "'");
+        Self::new(name, &format!("python3 -c \"{code}\""))
+    }
+
+    /// A further line of its section.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.lines += line;
+        self.lines.push('\n');
+        self
+    }
+
+    fn section(&self) -> String {
+        let Self { name, command, lines } = self;
+        format!("[program:{name}]\ncommand={command}\nstdout_logfile=NONE\nstderr_logfile=NONE\n{lines}\n")
+    }
+}
+
+impl Supervisord {
+    /// The configuration with the listener's recommended settings; `listener` are its arguments.
+    pub(crate) fn configure(directory: &Path, listener: &str, programs: &[Program]) {
+        let events =
+            "events=PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE\nbuffer_size=256\npriority=-7\n";
+        Self::write(directory, "[unix_http_server]\nfile=%(here)s/s.sock\n", listener, events, programs);
+    }
+
+    /// `server` is the section of supervisord's own HTTP server, `options` are further lines of the listener's
+    /// section.
+    pub(crate) fn write(directory: &Path, server: &str, listener: &str, options: &str, programs: &[Program]) {
+        let programs: String = programs.iter().map(Program::section).collect();
+        let text = format!(
+            "[supervisord]\nlogfile=%(here)s/supervisord.log\npidfile=%(here)s/supervisord.pid\nloglevel=debug\n\
+             {server}\n\
+             [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
+             [supervisorctl]\nserverurl=unix://%(here)s/s.sock\n\
+             [eventlistener:listener]\ncommand={BINARY} -v {listener}\nstdout_logfile=NONE\n\
+             stderr_logfile=%(here)s/listener.log\n{options}\n{programs}"
+        );
+        fs::write(directory.join("supervisord.conf"), text).unwrap();
+    }
+
+    pub(crate) fn start(directory: &Path) -> Self {
+        let log = File::create(directory.join("supervisord.out")).unwrap();
+        let child = Command::new("supervisord")
+            .args(["--nodaemon", "--configuration"])
+            .arg(directory.join("supervisord.conf"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("supervisord is not installed");
+        Self { directory: directory.to_owned(), child: Some(child) }
+    }
+
+    /// Runs supervisorctl; gives what it prints.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("supervisorctl")
+            .arg("--configuration")
+            .arg(self.directory.join("supervisord.conf"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// supervisord's word for a process, `""` where it has none.
+    pub(crate) fn state(&self, name: &str) -> String {
+        self.info(name, "statename").unwrap_or_default()
+    }
+
+    /// A member of `getProcessInfo`. supervisorctl would take a tenth of a second for it.
+    fn info(&self, name: &str, member: &str) -> Option<String> {
+        let body = format!(
+            "<methodCall><methodName>supervisor.getProcessInfo</methodName><params><param><value><string>{name}\
+             </string></value></param></params></methodCall>"
+        );
+        let mut stream = UnixStream::connect(self.directory.join("s.sock")).ok()?;
+        let length = body.len();
+        let head =
+            format!("POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all((head + &body).as_bytes()).ok()?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).ok()?;
+        let (_, rest) = reply.split_once(&format!("<name>{member}</name>"))?;
+        let value = rest.split("</").next()?;
+        Some(value.rsplit('>').next()?.to_owned())
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(&self, name: &str, state: &str) {
+        eventually(&format!("`{name}` in {state}"), || (self.state(name) == state).then_some(()));
+    }
+
+    #[track_caller]
+    pub(crate) fn pid(&self, name: &str) -> Pid {
+        eventually(&format!("the pid of `{name}`"), || {
+            let pid: i32 = self.info(name, "pid")?.parse().ok()?;
+            (pid > 0).then(|| Pid::from_raw(pid))
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) {
+        let child = self.child.as_mut().unwrap();
+        eventually("the end of supervisord", || child.try_wait().unwrap());
+        self.child = None;
+    }
+
+    /// What the listener logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("listener.log")).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_log(&self, text: &str) {
+        eventually(&format!("`{text}` in the listener's log"), || self.log().contains(text).then_some(()));
+    }
+}
+
+impl Drop for Supervisord {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // All its programs are asked to end, and killed if they do not.
+            let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the listener\n{}", self.log());
+            let log = fs::read_to_string(self.directory.join("supervisord.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- log of supervisord, newest first\n{}", tail.join("\n"));
+        }
+    }
+}
+
+/// A real supervisord and a real HAProxy with the listener between them, in a directory of their own.
+#[derive(Debug)]
+pub(crate) struct World {
+    // Dropped in this order: supervisord ends its children before HAProxy and the directory go.
+    pub(crate) supervisord: Supervisord,
+    pub(crate) haproxy: Haproxy,
+    pub(crate) directory: TempDir,
+}
+
+impl World {
+    /// One server for each program, by its name and without checks.
+    pub(crate) fn idle(programs: &[&str]) -> Self {
+        let programs: Vec<Program> = programs.iter().map(|name| Program::idle(name)).collect();
+        Self::new(&programs, "", "*=app/*")
+    }
+
+    /// Servers by the programs' names and without checks.
+    pub(crate) fn new(programs: &[Program], options: &str, mapping: &str) -> Self {
+        let servers: Vec<String> =
+            programs.iter().map(|program| format!("{} 127.0.0.1:{}", program.name, free_port())).collect();
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        Self::with_servers(&servers, programs, options, mapping)
+    }
+
+    pub(crate) fn with_servers(servers: &[&str], programs: &[Program], options: &str, mapping: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let haproxy = Haproxy::start(directory.path(), servers);
+        let listener = format!("{options} {} {mapping}", haproxy.socket.display());
+        Supervisord::configure(directory.path(), &listener, programs);
+        let supervisord = Supervisord::start(directory.path());
+        Self { supervisord, haproxy, directory }
+    }
+
+    /// Waits until the program runs and its server is ready.
+    #[track_caller]
+    pub(crate) fn expect_running(&self, program: &str) {
+        self.supervisord.expect(program, "RUNNING");
+        self.haproxy.expect(program, "ready");
+    }
+}
