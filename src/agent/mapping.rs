@@ -158,6 +158,21 @@ impl Rule {
         self.program.matched(&name.process).map(|matched| self.target.server(matched))
     }
 
+    /// The program's name, or what stands before and after its `*`.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        match &self.program {
+            Pattern::Exact(name) => name,
+            Pattern::Wildcard { prefix, suffix } => {
+                if prefix.is_empty() {
+                    suffix
+                } else {
+                    prefix
+                }
+            }
+        }
+    }
+
     /// The argument as it was typed.
     #[must_use]
     pub fn text(&self) -> &str {

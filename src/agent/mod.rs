@@ -14,6 +14,6 @@ pub use actions::{Actions, Override};
 pub use breaker::{Breaker, BreakerChange, BreakerSettings};
 pub use inquiry::{Inquiry, Question};
 pub use mapping::{Mapping, MappingError, Rule};
-pub use note::Note;
+pub use note::{Note, similar};
 pub use reconcile::{Answer, Reconciler, ReconcilerSettings, Step, Trouble};
 pub use wanted::{Life, Mark, Reaction, Staleness, SyncOutcome, Wanted, Wish};

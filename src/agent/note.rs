@@ -129,20 +129,20 @@ impl fmt::Display for Note {
 #[must_use]
 pub(super) fn near_names(missing: &ServerRef, known: &[ServerRef]) -> String {
     let siblings = known.iter().filter(|server| server.backend() == missing.backend());
-    let siblings = nearest(missing.server(), siblings.map(ServerRef::server));
+    let siblings = similar(missing.server(), siblings.map(ServerRef::server));
     if !siblings.is_empty() {
         return format!("; backend `{}` has {siblings}", missing.backend());
     }
     let mut backends: Vec<&str> = known.iter().map(ServerRef::backend).collect();
     backends.dedup();
-    match nearest(missing.backend(), backends.into_iter()) {
+    match similar(missing.backend(), backends.into_iter()) {
         backends if backends.is_empty() => String::new(),
         backends => format!("; there are {backends}"),
     }
 }
 
-/// Up to five names, the most similar ones, in quotes.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// Up to five names, the most similar ones, in quotes; `""` where there are none.
+pub fn similar<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 5;
     let mut names: Vec<&str> = names.collect();
     let count = names.len();

@@ -445,6 +445,11 @@ impl Reconciler {
 
     fn surveyed(&mut self, now: Instant, survey: &Survey, notes: &mut Vec<Note>) {
         self.survey_failed = false;
+        if survey.info.stopping {
+            // Its successor has the say, and will answer soon.
+            self.survey_at = Some(now + SETTLE);
+            return;
+        }
         self.schedule_survey(now);
         let rows: BTreeMap<&ServerRef, &StatRow> = survey.rows.iter().map(|row| (&row.server, row)).collect();
         for (name, server) in &mut self.servers {
@@ -873,6 +878,21 @@ mod tests {
         bench.servers.insert(server("be/a"), (0, 0));
         bench.reconciler.reapply(bench.now);
         assert_eq!(bench.run(), ["set server be/a state maint", "show servers state be"]);
+    }
+
+    #[test]
+    fn what_a_process_on_its_way_out_shows_counts_for_nothing() {
+        let mut bench = Bench::new(SETTINGS, &[("be/a", 0, 0)]);
+        bench.want("be/a", AdminState::Maint);
+        bench.run();
+        bench.now += Duration::from_secs(5);
+        bench.servers.insert(server("be/a"), (0, 0));
+        let step = bench.reconciler.next(bench.now).unwrap();
+        let mut survey = bench.survey();
+        survey.info.stopping = true;
+        bench.finish(&step, Ok(Answer::Survey(survey)));
+        assert_eq!(bench.reconciler.next(bench.now), None);
+        assert_eq!(bench.reconciler.due_at(), Some(bench.now + SETTLE));
     }
 
     #[test]

@@ -270,10 +270,10 @@ impl Wanted {
         self.processes.get(name)?.alive()
     }
 
-    /// Whether [`Self::died`] waits for this pid.
+    /// All pids that are alive: [`Self::died`] waits for each.
     #[must_use]
-    pub fn is_watching(&self, pid: Pid) -> bool {
-        self.processes.values().any(|process| process.alive() == Some(pid))
+    pub fn all_alive(&self) -> BTreeSet<Pid> {
+        self.processes.values().filter_map(Process::alive).collect()
     }
 
     /// Whether a rule is about this process.

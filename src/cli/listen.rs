@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_example_is_accepted() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/supervisor.conf.example");
+        let example = std::fs::read_to_string(path).unwrap();
+        let command = example
+            .lines()
+            .filter_map(|line| line.strip_prefix("command"))
+            .find_map(|rest| rest.split_once("supervisor-haproxy ").map(|(_, arguments)| arguments));
+        let words: Vec<&str> = command.unwrap().split_whitespace().collect();
+        read(&words, &[]).unwrap();
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         let words = ["localhost,tcp://h:1", "web", "a:b/c d", "--action", "UP=ready", "--timeout", "0"];
         let problems = read(&words, &[]).unwrap_err();

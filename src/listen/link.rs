@@ -111,6 +111,9 @@ impl Link {
     }
 
     fn report(&mut self, now: Instant, survey: &Survey, wanted: &Wanted) {
+        if survey.info.stopping {
+            return;
+        }
         if let Some(succession) = self.identity.observe(now, &survey.info) {
             info!(
                 "{}: HAProxy was restarted or reloaded ({succession}); setting all states again",

@@ -22,7 +22,7 @@ use self::inquirer::{Inquirer, News};
 use self::link::{Link, PATIENCE};
 use self::pids::Pids;
 use self::sequence::Sequence;
-use crate::agent::{Actions, Life, Mapping, Mark, ReconcilerSettings, Staleness, Wanted, Wish};
+use crate::agent::{Actions, Life, Mapping, Mark, ReconcilerSettings, Staleness, Wanted, Wish, similar};
 use crate::haproxy::{NameError, ServerRef};
 use crate::net::Endpoint;
 use crate::supervisor::stdio::{Channel, Input};
@@ -345,8 +345,7 @@ impl Listener {
         for wish in wishes {
             self.links.iter_mut().for_each(|link| link.want(wish));
         }
-        let wanted = &self.wanted;
-        self.pids.retain(|pid| wanted.is_watching(pid));
+        self.pids.retain(&self.wanted.all_alive());
     }
 
     fn tell_complaint(&mut self) {
@@ -414,7 +413,9 @@ impl Listener {
         let names: Vec<ProcessName> = list.iter().map(|info| info.name.clone()).collect();
         for rule in self.wanted.mapping().idle_rules(&names) {
             if self.idle_rules_told.insert(rule.text().to_owned()) {
-                warn!("supervisord has no program for `{}`", rule.text());
+                let known = names.iter().map(|name| name.process.as_str());
+                let known = similar(rule.program(), known);
+                warn!("supervisord has no program for `{}`; it has {known}", rule.text());
             }
         }
         let own = names.iter().filter(|name| Some(&name.group) == self.own_group.as_ref()).count();

@@ -1,7 +1,7 @@
 //! The processes that are watched: a pidfd becomes readable the moment its process ends, two seconds before
 //! supervisord tells of it (`pidfd_open(2)`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -108,8 +108,8 @@ impl Pids {
     }
 
     /// Stops watching all others.
-    pub(super) fn retain(&mut self, is_wanted: impl Fn(Pid) -> bool) {
-        self.watched.retain(|pid, _| is_wanted(*pid));
+    pub(super) fn retain(&mut self, wanted: &BTreeSet<Pid>) {
+        self.watched.retain(|pid, _| wanted.contains(pid));
     }
 
     fn meet(&mut self, pid: Pid, fd: OwnedFd) -> Life {
@@ -274,7 +274,7 @@ mod tests {
         let (_poll, mut pids) = pids();
         let (mut child, pid) = child();
         pids.look(pid);
-        pids.retain(|_| false);
+        pids.retain(&BTreeSet::new());
         assert!(pids.watched.is_empty());
         child.kill().unwrap();
         child.wait().unwrap();

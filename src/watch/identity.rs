@@ -31,12 +31,9 @@ pub struct Succession {
 const SLACK: Duration = Duration::from_secs(3);
 
 impl Identity {
-    /// Takes note of who answers; says so if it is another process than the last time. A process on its way
-    /// out (`Stopping: 1`) is passed over: its successor will answer soon.
+    /// Takes note of who answers; says so if it is another process than the last time. Not to be called for a
+    /// process on its way out (`Stopping: 1`): its successor will answer soon.
     pub fn observe(&mut self, now: Instant, info: &Info) -> Option<Succession> {
-        if info.stopping {
-            return None;
-        }
         let seen = Seen {
             pid: info.pid,
             start_time: info.start_time,
@@ -100,12 +97,6 @@ mod tests {
         assert!(!second_is_other(&first, 5, &info(1, None, 53)));
         assert!(second_is_other(&first, 5, &info(1, None, 2)));
         assert!(second_is_other(&info(1, None, 1), 60, &info(1, None, 20)));
-    }
-
-    #[test]
-    fn a_process_on_its_way_out_is_passed_over() {
-        let old = Info { stopping: true, ..info(7, Some(1000), 60) };
-        assert!(!second_is_other(&info(9, Some(1055), 3), 1, &old));
     }
 
     #[test]

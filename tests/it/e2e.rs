@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Haproxy, Program, Supervisord, World, eventually, for_a_while, free_port};
+use crate::support::{BINARY, Haproxy, Program, Supervisord, World, eventually, for_a_while, free_port};
 
 // --- every row of the table
 
@@ -75,11 +75,10 @@ fn a_crash_is_known_before_supervisord_tells() {
     let world = World::idle(&["web"]);
     world.expect_running("web");
     kill(world.supervisord.pid("web"), Signal::SIGKILL).unwrap();
-    world.supervisord.expect_log("program `web` is EXITED");
-    world.supervisord.expect_log("program `web` is STARTING");
+    world.supervisord.expect_log("event PROCESS_STATE_EXITED");
     let log = world.supervisord.log();
     let at = |text: &str| log.find(text).unwrap();
-    assert!(at("has ended (pid") < at("program `web` is EXITED"));
+    assert!(at("has ended (pid") < at("event PROCESS_STATE_EXITED"));
 }
 
 #[test]
@@ -295,8 +294,8 @@ fn a_reload_of_haproxy_is_noticed_and_all_states_are_set_again() {
     world.haproxy.expect("web1", "maint");
     world.haproxy.reload();
     world.supervisord.expect_log("HAProxy was restarted or reloaded");
-    world.haproxy.expect("web1", "maint");
-    assert_eq!(world.haproxy.admin("web2"), "ready");
+    world.haproxy.expect("web2", "ready");
+    assert_eq!(world.haproxy.admin("web1"), "maint");
 }
 
 #[test]
@@ -427,6 +426,52 @@ fn xml_rpc_over_http_with_a_password_works_and_without_it_is_explained() {
     }
 }
 
+#[test]
+fn supervisord_is_woken_while_something_is_in_transition_and_never_otherwise() {
+    let slow = Program::idle("slow").with("startsecs=3").with("autostart=false");
+    let world = World::new(&[slow], "", "*=app/*");
+    world.supervisord.expect("listener", "RUNNING");
+    let calls = || world.supervisord.own_log().matches("supervisor.getState()").count();
+    let before = calls();
+    for_a_while(Duration::from_secs(1), || {});
+    assert_eq!(calls(), before, "nothing is in transition");
+    world.supervisord.ctl(&["start", "slow"]);
+    world.haproxy.expect("slow", "ready");
+    let during = calls() - before;
+    assert!((10..100).contains(&during), "{during} calls in 3 s");
+    let after = calls();
+    for_a_while(Duration::from_secs(1), || {});
+    assert_eq!(calls(), after, "the transition is over");
+}
+
+#[test]
+fn in_a_pid_namespace_of_its_own_the_listener_says_so_once_and_follows_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let haproxy = Haproxy::start(directory.path(), &["web1 127.0.0.1:9", "web2 127.0.0.1:9"]);
+    let listener = format!("{} *=app/*", haproxy.socket.display());
+    Supervisord::configure(directory.path(), &listener, &["web1", "web2"].map(Program::idle));
+    let path = directory.path().join("supervisord.conf");
+    let apart = "command=unshare --pid --fork --kill-child --mount-proc ";
+    let config =
+        fs::read_to_string(&path).unwrap().replace(&format!("command={BINARY}"), &format!("{apart}{BINARY}"));
+    fs::write(&path, config).unwrap();
+    let supervisord = Supervisord::start(directory.path());
+    haproxy.expect("web1", "ready");
+    haproxy.expect("web2", "ready");
+    kill(supervisord.pid("web1"), Signal::SIGKILL).unwrap();
+    supervisord.expect_log("program `web1` is EXITED");
+    supervisord.ctl(&["stop", "web2"]);
+    haproxy.expect("web2", "maint");
+    haproxy.expect("web1", "ready");
+    let log = supervisord.log();
+    assert_eq!(
+        log.matches("processes cannot be watched: its parent is in another pid namespace").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("has ended"), "{log}");
+}
+
 // --- sockets and mistakes
 
 #[test]
@@ -464,8 +509,8 @@ fn mistakes_in_the_mapping_are_explained() {
     let supervisord = Supervisord::start(directory.path());
     supervisord.expect_log("`app/web9` state maint: no such server; backend `app` has `web1`, `web2`");
     supervisord.expect_log("`apps/web1` state maint: no such backend; there are `app`");
-    supervisord.expect_log("supervisord has no program for `ghost:app/web1`");
-    assert_eq!(haproxy.admin("web1"), "ready");
+    supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `listener`, `web`");
+    assert_eq!(haproxy.admin("web1"), "maint", "no program stands for it: it is left alone");
 }
 
 #[test]
@@ -534,6 +579,8 @@ fn statuses_of_every_kind_are_told_apart() {
     world.supervisord.expect_log("`app/up` went from MAINT (via app/web) to ");
     world.supervisord.ctl(&["stop", "web"]);
     world.supervisord.expect_log("to MAINT (via app/web) after");
+    world.haproxy.ask("set server app/plain state ready");
+    world.supervisord.expect_log("`app/plain` went from MAINT to no check after");
     world.haproxy.ask("set server app/plain state drain");
     world.supervisord.expect_log("`app/plain` went from no check to DRAIN after");
 }

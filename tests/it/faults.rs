@@ -144,6 +144,20 @@ fn a_slow_haproxy_gets_the_latest_wish_only() {
 }
 
 #[test]
+fn a_slow_accept_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = FakeHaproxy::start_slow(directory.path(), Duration::from_millis(200));
+    let arguments = ["--poll-interval", "0", "--timeout", "20s", fake.path.to_str().unwrap(), "a*=app/a*"];
+    let mut listener = Listener::start(directory.path(), &arguments);
+    listener.process("a1", "STOPPED");
+    listener.process("a2", "STOPPED");
+    fake.expect("set server app/a2 state maint");
+    let log = listener.finish();
+    assert!(!log.contains("warn: haproxy"), "{log}");
+    assert_eq!(fake.setters().len(), 2, "each was sent once");
+}
+
+#[test]
 fn a_missing_socket_is_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("fake.sock");

@@ -1,6 +1,15 @@
 //! Tests of the real binary: over pipes against a scripted HAProxy, and between a real supervisord and a real
 //! HAProxy. With `HAPROXY_VERSION` set (2.2, 2.6, 3.0 or 3.2), the real HAProxy runs in Docker.
 
+// A test fails by panicking, and says so on stderr.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
+
 mod command_line;
 mod e2e;
 mod faults;

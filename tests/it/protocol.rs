@@ -242,6 +242,14 @@ fn logs_never_reach_stdout_in_either_form() {
 }
 
 #[test]
+fn whatever_else_writes_to_stdout_ends_up_on_stderr() {
+    let (listener, _fake, _directory) = start(&[]);
+    let target = |number: u32| fs::read_link(format!("/proc/{}/fd/{number}", listener.pid())).unwrap();
+    assert_eq!(target(1), target(2), "a panic, a library or a child cannot reach supervisord");
+    listener.finish();
+}
+
+#[test]
 fn in_a_dry_run_nothing_is_sent_that_changes_haproxy() {
     let (mut listener, fake, _directory) = start(&["--dry-run"]);
     listener.process("a1", "STOPPED");

@@ -6,8 +6,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use super::eventually;
+use super::{eventually, for_a_while};
 
 /// What the fake does with one connection.
 #[derive(Clone, Debug)]
@@ -41,6 +42,11 @@ pub(crate) struct FakeHaproxy {
 impl FakeHaproxy {
     /// Takes setters in silence, and shows `app/a1` to `app/a3` in maint without checks.
     pub(crate) fn start(directory: &Path) -> Self {
+        Self::start_slow(directory, Duration::ZERO)
+    }
+
+    /// Lets each connection wait in the kernel's queue before it is accepted.
+    pub(crate) fn start_slow(directory: &Path, delay: Duration) -> Self {
         let path = directory.join("fake.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
@@ -50,8 +56,9 @@ impl FakeHaproxy {
         fake.on("show info", [Act::Reply(survey("MAINT").into())]);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let script = Arc::clone(&script);
-                thread::spawn(move || serve(stream.unwrap(), &script));
+                let (script, stream) = (Arc::clone(&script), stream.unwrap());
+                for_a_while(delay, || {});
+                thread::spawn(move || serve(stream, &script));
             }
         });
         fake

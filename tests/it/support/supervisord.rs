@@ -73,7 +73,7 @@ impl Supervisord {
     pub(crate) fn write(directory: &Path, server: &str, listener: &str, options: &str, programs: &[Program]) {
         let programs: String = programs.iter().map(Program::section).collect();
         let text = format!(
-            "[supervisord]\nlogfile=%(here)s/supervisord.log\npidfile=%(here)s/supervisord.pid\nloglevel=debug\n\
+            "[supervisord]\nlogfile=%(here)s/supervisord.log\npidfile=%(here)s/supervisord.pid\nloglevel=trace\n\
              {server}\n\
              [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
              [supervisorctl]\nserverurl=unix://%(here)s/s.sock\n\
@@ -156,6 +156,11 @@ impl Supervisord {
         self.child = None;
     }
 
+    /// What supervisord itself logged.
+    pub(crate) fn own_log(&self) -> String {
+        fs::read_to_string(self.directory.join("supervisord.log")).unwrap_or_default()
+    }
+
     /// What the listener logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("listener.log")).unwrap_or_default()
@@ -176,7 +181,7 @@ impl Drop for Supervisord {
         }
         if std::thread::panicking() {
             eprintln!("--- log of the listener\n{}", self.log());
-            let log = fs::read_to_string(self.directory.join("supervisord.log")).unwrap_or_default();
+            let log = self.own_log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
             eprintln!("--- log of supervisord, newest first\n{}", tail.join("\n"));
         }
@@ -189,7 +194,7 @@ pub(crate) struct World {
     // Dropped in this order: supervisord ends its children before HAProxy and the directory go.
     pub(crate) supervisord: Supervisord,
     pub(crate) haproxy: Haproxy,
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
 }
 
 impl World {
@@ -213,7 +218,7 @@ impl World {
         let listener = format!("{options} {} {mapping}", haproxy.socket.display());
         Supervisord::configure(directory.path(), &listener, programs);
         let supervisord = Supervisord::start(directory.path());
-        Self { supervisord, haproxy, directory }
+        Self { supervisord, haproxy, _directory: directory }
     }
 
     /// Waits until the program runs and its server is ready.
