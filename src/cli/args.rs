@@ -37,7 +37,7 @@ pub struct Args {
 /// The listener's own arguments, as typed.
 #[derive(Clone, Debug, clap::Args)]
 // What is typed is on or off, and its doc comments are help texts.
-#[allow(clippy::struct_excessive_bools, clippy::doc_markdown)]
+#[allow(clippy::struct_excessive_bools, clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
 pub(super) struct ListenArgs {
     /// HAProxy's admin socket: tcp://HOST:PORT, tcp://[IPV6]:PORT, unix:///PATH or /PATH; several, separated
     /// by commas, are independent HAProxies that are all told the same
