@@ -444,7 +444,10 @@ impl Reconciler {
     }
 
     fn surveyed(&mut self, now: Instant, survey: &Survey, notes: &mut Vec<Note>) {
-        self.survey_failed = false;
+        if std::mem::take(&mut self.survey_failed) {
+            // Whoever answered before, it was not this one.
+            self.reapply(now);
+        }
         if survey.info.stopping {
             // Its successor has the say, and will answer soon.
             self.survey_at = Some(now + SETTLE);
@@ -893,6 +896,19 @@ mod tests {
         bench.finish(&step, Ok(Answer::Survey(survey)));
         assert_eq!(bench.reconciler.next(bench.now), None);
         assert_eq!(bench.reconciler.due_at(), Some(bench.now + SETTLE));
+    }
+
+    #[test]
+    fn after_a_stranger_on_the_socket_everything_is_told_to_haproxy() {
+        let mut bench = Bench::new(SETTINGS, &[("be/a", 0, 0)]);
+        bench.want("be/a", AdminState::Maint);
+        let step = bench.reconciler.next(bench.now).unwrap();
+        bench.finish(&step, Err(Trouble::Refused(Refusal::UnknownCommand)));
+        bench.now += Duration::from_secs(5);
+        let step = bench.reconciler.next(bench.now).unwrap();
+        bench.finish(&step, Err(Trouble::Refused(Refusal::UnknownCommand)));
+        assert_eq!(bench.reconciler.next(bench.now), None);
+        assert_eq!(bench.poll(), ["set server be/a state maint"]);
     }
 
     #[test]

@@ -160,10 +160,11 @@ fn contradicts(change: &ProcessChange, alive: Pid) -> bool {
 }
 
 impl Wanted {
-    /// Nothing is known and nothing wanted yet.
+    /// Nothing is known of any process, and nothing wanted yet.
     #[must_use]
     pub fn new(mapping: Mapping, actions: Actions) -> Self {
-        let (processes, servers) = (BTreeMap::new(), BTreeMap::new());
+        let servers = mapping.fixed_servers().map(|server| (server, Server::new())).collect();
+        let processes = BTreeMap::new();
         Self { mapping, actions, processes, servers, handled: 0, leaving: false }
     }
 
@@ -244,9 +245,6 @@ impl Wanted {
 
     /// supervisord is about to end, and all programs with it.
     pub fn give_up_all(&mut self) -> Vec<Wish> {
-        for server in self.mapping.fixed_servers() {
-            let _ = self.servers.entry(server).or_insert_with(Server::new);
-        }
         let state = AdminState::Maint;
         let mut wishes = Vec::new();
         for (server, entry) in &mut self.servers {
@@ -289,7 +287,7 @@ impl Wanted {
         &self.mapping
     }
 
-    /// Whether a server of HAProxy stands for a program, as far as is known.
+    /// Whether a server of HAProxy stands for a program: one that was named or seen.
     #[must_use]
     pub fn has_server(&self, server: &ServerRef) -> bool {
         self.servers.contains_key(server)

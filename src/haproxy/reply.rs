@@ -80,6 +80,9 @@ impl fmt::Display for Refusal {
             Self::ProxyDisabled => {
                 f.write_str("the proxy is disabled, or this HAProxy process is being replaced")
             }
+            Self::Other(message) if message.starts_with("HTTP/") => {
+                write!(f, "this is a web port, not HAProxy's admin socket: it says `{message}`")
+            }
             Self::Other(message) => write!(f, "HAProxy says `{message}`"),
         }
     }

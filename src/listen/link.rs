@@ -9,9 +9,9 @@ use mio::{Registry, Token, Waker};
 
 use super::Settings;
 use crate::agent::{Answer, Note, Reconciler, Step, Trouble, Wanted, Wish};
-use crate::haproxy::{ServerRef, Survey};
+use crate::haproxy::{Info, ServerRef, Survey};
 use crate::net::{Caller, Endpoint, Limits, Outcome, Question};
-use crate::watch::{Identity, Transition, Transitions};
+use crate::watch::{Identity, Observed, Transition, Transitions};
 
 /// The largest reply that is taken: `show stat` of 100,000 servers has 25 MB.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
@@ -114,13 +114,7 @@ impl Link {
         if survey.info.stopping {
             return;
         }
-        if let Some(succession) = self.identity.observe(now, &survey.info) {
-            info!(
-                "{}: HAProxy was restarted or reloaded ({succession}); setting all states again",
-                self.name
-            );
-            self.reconciler.reapply(now);
-        }
+        self.recognize(now, &survey.info);
         if survey.info.processes > 1 && !std::mem::replace(&mut self.warned_of_processes, true) {
             warn!(
                 "{}: {} processes share this socket and answer in turn; give each its own (`stats socket … process N`) \
@@ -131,6 +125,21 @@ impl Link {
         for transition in self.transitions.observe(now, &survey.rows) {
             if self.report_all || wanted.has_server(&transition.server) {
                 self.tell_transition(&transition);
+            }
+        }
+    }
+
+    fn recognize(&mut self, now: Instant, info: &Info) {
+        match self.identity.observe(now, info) {
+            Observed::Same => {}
+            Observed::First => info!("{}: HAProxy {} answers", self.name, shown(info.version.as_ref())),
+            Observed::Other { from, to } => {
+                let (from, to) = (shown(from), shown(to));
+                info!(
+                    "{}: HAProxy was restarted or reloaded (pid {from}, now {to}); setting all states again",
+                    self.name
+                );
+                self.reconciler.reapply(now);
             }
         }
     }
@@ -177,6 +186,10 @@ impl Link {
     pub(super) fn due_at(&self) -> Option<Instant> {
         if self.caller.is_idle() { self.reconciler.due_at() } else { self.caller.deadline() }
     }
+}
+
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "?".to_owned(), |value| value.to_string())
 }
 
 fn understand(step: &Step, outcome: Outcome) -> Result<Answer, Trouble> {

@@ -70,6 +70,9 @@ const WAKER: Token = Token(2);
 const RPC: Token = Token(3);
 const FIRST_LINK: usize = 16;
 
+/// Events that are at hand are read on without a look at the poll, up to this many.
+const EVENTS_PER_TURN: usize = 64;
+
 /// How long leaving may take. supervisord kills after `stopwaitsecs`, 10 s by default; people wait for less.
 const LEAVE_WITHIN: Duration = Duration::from_millis(2500);
 
@@ -134,6 +137,7 @@ impl Listener {
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system("eventfd"))?);
         let channel = Channel::take_over().map_err(system("stdin and stdout"))?;
         let input_is_file = register_input(registry, &channel).map_err(system("stdin"))?;
+        info!("supervisor-haproxy {}", env!("CARGO_PKG_VERSION"));
         let now = Instant::now();
         let links = settings.haproxies.iter().enumerate().map(|(index, endpoint)| {
             Link::new(endpoint, settings, now, Token(FIRST_LINK + index), Arc::clone(&waker))
@@ -212,19 +216,20 @@ impl Listener {
         }
         self.follow_rpc(now, found);
         self.follow_replies(now, found);
-        loop {
+        for _ in 0..EVENTS_PER_TURN {
             self.read_event(now)?;
             self.start(now);
             if !self.answer_if_due(now) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     // --- supervisord's events
 
     fn read_event(&mut self, now: Instant) -> Result<(), ListenError> {
-        if self.answer.is_some() || self.leaving.is_some() || !(self.has_input || self.input_is_file) {
+        if !self.may_read() {
             return Ok(());
         }
         match self.channel.next_input().map_err(system("stdin"))?? {
@@ -233,6 +238,11 @@ impl Listener {
             Input::End => self.supervisord_is_gone(now),
         }
         Ok(())
+    }
+
+    /// Whether stdin may hold an event, and it is its turn.
+    fn may_read(&self) -> bool {
+        self.answer.is_none() && self.leaving.is_none() && (self.has_input || self.input_is_file)
     }
 
     fn follow_event(&mut self, now: Instant, event: &Event) {
@@ -517,7 +527,7 @@ impl Listener {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.input_is_file && self.answer.is_none() && self.leaving.is_none() {
+        if self.may_read() {
             return Some(Duration::ZERO);
         }
         let links = self.links.iter().filter_map(Link::due_at);

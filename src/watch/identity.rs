@@ -1,7 +1,6 @@
 //! Whether the HAProxy that answers is the one that answered before. A new one has forgotten every state that
 //! was set at run time.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::haproxy::Info;
@@ -20,11 +19,20 @@ struct Seen {
     started: Option<Instant>,
 }
 
-/// One process took another's place.
+/// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Succession {
-    from: Option<u32>,
-    to: Option<u32>,
+pub enum Observed {
+    /// Somebody, for the first time.
+    First,
+    /// The same process as the last time.
+    Same,
+    /// A process that took the place of the one of last time.
+    Other {
+        /// The pid of the one.
+        from: Option<u32>,
+        /// The pid of the other.
+        to: Option<u32>,
+    },
 }
 
 /// Uptime is told in whole seconds, by a clock that HAProxy corrects now and then.
@@ -33,14 +41,17 @@ const SLACK: Duration = Duration::from_secs(3);
 impl Identity {
     /// Takes note of who answers; says so if it is another process than the last time. Not to be called for a
     /// process on its way out (`Stopping: 1`): its successor will answer soon.
-    pub fn observe(&mut self, now: Instant, info: &Info) -> Option<Succession> {
+    pub fn observe(&mut self, now: Instant, info: &Info) -> Observed {
         let seen = Seen {
             pid: info.pid,
             start_time: info.start_time,
             started: info.uptime.and_then(|uptime| now.checked_sub(Duration::from_secs(uptime))),
         };
-        let last = self.last.replace(seen)?;
-        last.is_other(&seen).then_some(Succession { from: last.pid, to: seen.pid })
+        match self.last.replace(seen) {
+            None => Observed::First,
+            Some(last) if last.is_other(&seen) => Observed::Other { from: last.pid, to: seen.pid },
+            Some(_) => Observed::Same,
+        }
     }
 }
 
@@ -57,15 +68,6 @@ impl Seen {
     }
 }
 
-impl fmt::Display for Succession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.from, self.to) {
-            (Some(from), Some(to)) if from != to => write!(f, "pid {from} became {to}"),
-            _ => f.write_str("same pid, new start"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +79,8 @@ mod tests {
     fn second_is_other(first: &Info, later: u64, second: &Info) -> bool {
         let now = Instant::now() + Duration::from_secs(100_000);
         let mut identity = Identity::default();
-        assert_eq!(identity.observe(now, first), None, "the first one succeeds nobody");
-        identity.observe(now + Duration::from_secs(later), second).is_some()
+        assert_eq!(identity.observe(now, first), Observed::First);
+        identity.observe(now + Duration::from_secs(later), second) != Observed::Same
     }
 
     #[test]
@@ -100,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn a_succession_is_told() {
+    fn both_pids_are_told() {
         let mut identity = Identity::default();
         let now = Instant::now();
         identity.observe(now, &info(7, Some(1), 5));
-        assert_eq!(identity.observe(now, &info(9, Some(2), 0)).unwrap().to_string(), "pid 7 became 9");
-        assert_eq!(identity.observe(now, &info(9, Some(4), 0)).unwrap().to_string(), "same pid, new start");
+        let other = Observed::Other { from: Some(7), to: Some(9) };
+        assert_eq!(identity.observe(now, &info(9, Some(2), 0)), other);
     }
 }

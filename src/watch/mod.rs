@@ -4,5 +4,5 @@
 mod identity;
 mod transitions;
 
-pub use identity::{Identity, Succession};
+pub use identity::{Identity, Observed};
 pub use transitions::{Transition, Transitions};

@@ -67,7 +67,10 @@ fn a_megabyte_of_nonsense_is_quoted_briefly() {
 
 #[test]
 fn another_service_on_the_port_does_no_harm() {
-    recovers_from(reply("HTTP/1.1 400 Bad Request\r\n\r\n"), "HAProxy says `HTTP/1.1 400 Bad Request`");
+    recovers_from(
+        reply("HTTP/1.1 400 Bad Request\r\n\r\n"),
+        "this is a web port, not HAProxy's admin socket: it says `HTTP/1.1 400 Bad Request`",
+    );
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn a_replaced_haproxy_is_told_everything_again() {
     let two = || (fake.setters().len() == 2).then_some(());
     eventually("both", two);
     fake.on("show info", [reply(&survey("UP").replace("Start_time_sec: 1000", "Start_time_sec: 1060"))]);
-    listener.expect_log("HAProxy was restarted or reloaded (same pid, new start)");
+    listener.expect_log("HAProxy was restarted or reloaded (pid 7, now 7)");
     eventually("both again", || (fake.setters().len() >= 4).then_some(()));
     listener.finish();
 }
