@@ -145,9 +145,8 @@ impl Link {
     }
 
     fn tell_transition(&self, transition: &Transition) {
-        let lost = transition.from.kind.is_serving() && !transition.to.kind.is_serving();
         log!(
-            if lost { log::Level::Warn } else { log::Level::Info },
+            if transition.is_failure() { log::Level::Warn } else { log::Level::Info },
             haproxy = self.name.as_str(),
             server:% = transition.server,
             from:% = transition.from,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::haproxy::{ServerRef, StatRow, Status};
+use crate::haproxy::{Kind, ServerRef, StatRow, Status};
 
 /// What each server was at the last look.
 #[derive(Debug, Default)]
@@ -69,6 +69,14 @@ fn compare(now: Instant, row: &StatRow, past: Option<Past>) -> (Instant, Option<
     }
 }
 
+impl Transition {
+    /// Whether HAProxy took the server out by itself: nobody asked for that.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.from.kind.is_serving() && matches!(self.to.kind, Kind::Down | Kind::MaintResolution)
+    }
+}
+
 /// When HAProxy says that a server's state began.
 fn changed_at(now: Instant, row: &StatRow) -> Instant {
     let seconds = row.last_change.unwrap_or_default();
@@ -117,6 +125,20 @@ mod tests {
         assert!(transitions.observe(at(15), &[row("DOWN 1/2", "L4OK", 6)]).is_empty());
         let told = transitions.observe(at(20), &[row("MAINT", "", 0)]);
         assert_eq!(told[0].to_string(), "`be/s` went from DOWN 1/2 to MAINT after 10 s");
+    }
+
+    #[test]
+    fn only_what_nobody_asked_for_is_a_failure() {
+        let failure = |from, to| {
+            let mut transitions = Transitions::default();
+            transitions.observe(Instant::now(), &[row(from, "", 0)]);
+            transitions.observe(Instant::now(), &[row(to, "", 0)])[0].is_failure()
+        };
+        assert!(failure("UP", "DOWN"));
+        assert!(failure("no check", "MAINT (resolution)"));
+        for (from, to) in [("UP", "MAINT"), ("UP", "DRAIN"), ("MAINT", "DOWN"), ("DOWN", "UP")] {
+            assert!(!failure(from, to), "{from} {to}");
+        }
     }
 
     #[test]
