@@ -1,18 +1,23 @@
 //! Logs on stderr: as lines for people, or as one JSON object a line for machines.
+//!
+//! Lines are kept until [`log::Log::flush`]: the listener tells its peers first and flushes when a turn of its
+//! loop is done, with one write for all lines of the turn.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use env_logger::{Builder, Target};
+use env_logger::{Builder, Logger, Target};
 use log::kv::{Key, Value, VisitSource};
-use log::{LevelFilter, Record};
+use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 
 use super::args::{LogFormat, LoggingArgs};
 
 /// Starts logging. Lines carry the time in UTC: supervisord's log of a listener's stderr has none.
 pub(super) fn start(args: &LoggingArgs) {
+    let lines = Lines::default();
     let mut builder = Builder::new();
-    builder.target(Target::Stderr).filter_level(level(args.verbose, args.quiet));
+    builder.target(Target::Pipe(Box::new(lines.clone()))).filter_level(level(args.verbose, args.quiet));
     match args.log_format {
         LogFormat::Text => builder.format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
@@ -23,7 +28,47 @@ pub(super) fn start(args: &LoggingArgs) {
             writeln!(out, "{}", json_line(&time, record))
         }),
     };
-    builder.init();
+    let logger = builder.build();
+    log::set_max_level(logger.filter());
+    // It fails only where a logger is set already, and that one does as well.
+    let _ = log::set_boxed_logger(Box::new(Buffered { logger, lines }));
+}
+
+/// Lines that wait for a flush.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Buffered {
+    logger: Logger,
+    lines: Lines,
+}
+
+impl Log for Buffered {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger.log(record);
+    }
+
+    fn flush(&self) {
+        let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever reads the log is gone if this fails: there is nobody left to tell.
+        let _ = io::stderr().write_all(&lines);
+        lines.clear();
+    }
 }
 
 fn level(verbose: u8, quiet: u8) -> LevelFilter {

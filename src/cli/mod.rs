@@ -20,6 +20,12 @@ const USAGE: u8 = 2;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(&args.logging);
+    let code = run(&args);
+    log::logger().flush();
+    code
+}
+
+fn run(args: &Args) -> ExitCode {
     match listen::run(&args.listen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(listen::Error::Usage(problems)) => {

@@ -171,6 +171,7 @@ impl Listener {
 
     fn run(mut self) -> Result<(), ListenError> {
         self.reply(Channel::ready);
+        log::logger().flush();
         let mut events = Events::with_capacity(256);
         while !self.is_done(Instant::now()) {
             let timeout = self.timeout(Instant::now());
@@ -181,7 +182,10 @@ impl Listener {
                 _ => {}
             }
             let found = self.sort(&events);
-            self.turn(Instant::now(), &found)?;
+            let done = self.turn(Instant::now(), &found);
+            // The peers were told; now the log may take its time.
+            log::logger().flush();
+            done?;
         }
         for leftover in self.links.iter().flat_map(Link::leftovers) {
             warn!("{leftover}");
