@@ -4,6 +4,7 @@
 //! A server goes into traffic only after a look at what HAProxy has asked of it so far: one that is ready
 //! already is never touched, and only one that leaves maint passes the gate.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -267,12 +268,12 @@ impl Reconciler {
         self.outward(now).or_else(survey).or_else(|| self.inward(now)).or_else(explanation)
     }
 
-    /// A server that is to lose traffic; maint goes before drain.
+    /// A server that is to lose traffic; maint goes before drain, then names count.
     fn outward(&self, now: Instant) -> Option<Step> {
         let pending = self.servers.iter().filter(|(_, server)| server.due(now));
         let (name, server) = pending
             .filter(|(_, server)| server.wanted > AdminState::Ready)
-            .max_by_key(|(_, server)| server.wanted)?;
+            .min_by_key(|(_, server)| Reverse(server.wanted))?;
         Some(Step::Set { server: name.clone(), state: server.wanted, gate: false })
     }
 

@@ -88,11 +88,16 @@ impl Columns {
         Ok(StatRow {
             server,
             status: Status::from(get(self.status).as_ref()),
-            check_status: get(self.check_status).into(),
+            check_status: without_mark(&get(self.check_status)).into(),
             last_check: get(self.last_check).into(),
             last_change: get(self.last_change).parse().ok(),
         })
     }
+}
+
+/// A check that is under way stands as `* ` before the last result.
+fn without_mark(check: &str) -> &str {
+    check.strip_prefix("* ").unwrap_or(check)
 }
 
 /// One field as it stands on the wire.
@@ -187,7 +192,7 @@ mod tests {
 
     #[test]
     fn servers_are_read_by_column_name_and_other_rows_passed_over() {
-        let text = "fe,FRONTEND,OPEN,,0,,,,,\nbe,s1,UP 1/3,17,2,L4OK,,,,\nbe,BACKEND,UP,17,1,,,,,\n\
+        let text = "fe,FRONTEND,OPEN,,0,,,,,\nbe,s1,UP 1/3,17,2,* L4OK,,,,\nbe,BACKEND,UP,17,1,,,,,\n\
                     be,BACKEND,MAINT,,2,,,,,\n";
         let rows = rows(text).unwrap();
         assert_eq!(rows.len(), 2, "a server may be named BACKEND: its type tells");
