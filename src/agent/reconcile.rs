@@ -340,7 +340,7 @@ impl Reconciler {
     fn done(&mut self, now: Instant, step: &Step, answer: Answer, notes: &mut Vec<Note>) {
         match (step, answer) {
             (Step::Set { server, state, gate }, Answer::Done) => {
-                self.told(server, *state);
+                self.told(now, server, *state);
                 notes.push(Note::Told { server: server.clone(), state: *state, gate: *gate });
             }
             (Step::Look(server), Answer::Servers(states)) => self.looked(server, &states, notes),
@@ -356,7 +356,9 @@ impl Reconciler {
     }
 
     /// Only what is still wanted was told: the wish may have changed while the command was under way.
-    fn told(&mut self, name: &ServerRef, state: AdminState) {
+    fn told(&mut self, now: Instant, name: &ServerRef, state: AdminState) {
+        // What HAProxy took is soon seen, so that what somebody else sets later is not taken for a loss.
+        self.survey_at = self.survey_at.map(|at| at.min(now + SETTLE));
         if let Some(server) = self.servers.get_mut(name).filter(|server| server.wanted == state) {
             server.settle(Phase::Told { shown: false });
         }

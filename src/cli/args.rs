@@ -69,15 +69,15 @@ pub(super) struct ListenArgs {
     pub(super) actions: Vec<String>,
 
     /// Set back what somebody else has set in HAProxy, instead of reporting it only
-    #[arg(long, env = "SUPERVISOR_HAPROXY_ENFORCE")]
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_ENFORCE")]
     pub(super) enforce: bool,
 
     /// Let HAProxy send requests to a started program at once, without waiting for its health checks to pass
-    #[arg(long, env = "SUPERVISOR_HAPROXY_NO_GATE")]
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_NO_GATE")]
     pub(super) no_gate: bool,
 
     /// Do not use supervisord's XML-RPC: work from events alone
-    #[arg(long, env = "SUPERVISOR_HAPROXY_NO_SYNC")]
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_NO_SYNC")]
     pub(super) no_sync: bool,
 
     /// How often supervisord is asked for all states, in case events were lost unnoticed (0: only when needed)
@@ -86,11 +86,11 @@ pub(super) struct ListenArgs {
     pub(super) sync_interval: Duration,
 
     /// Report servers of HAProxy that stand for no program, too
-    #[arg(long, env = "SUPERVISOR_HAPROXY_REPORT_ALL")]
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_REPORT_ALL")]
     pub(super) report_all: bool,
 
     /// Send nothing that changes HAProxy; log what would be sent
-    #[arg(long, env = "SUPERVISOR_HAPROXY_DRY_RUN")]
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_DRY_RUN")]
     pub(super) dry_run: bool,
 
     /// After how many failures in a row HAProxy is left alone for a while (circuit breaker)
@@ -112,11 +112,11 @@ pub(super) struct LoggingArgs {
     pub(super) log_format: LogFormat,
 
     /// Log more; twice for all there is
-    #[arg(short, long, action = ArgAction::Count, env = "SUPERVISOR_HAPROXY_VERBOSE")]
+    #[arg(short, long, action = ArgAction::Count, value_parser = count, env = "SUPERVISOR_HAPROXY_VERBOSE")]
     pub(super) verbose: u8,
 
     /// Log warnings and errors only; twice for errors only
-    #[arg(short, long, action = ArgAction::Count, env = "SUPERVISOR_HAPROXY_QUIET")]
+    #[arg(short, long, action = ArgAction::Count, value_parser = count, env = "SUPERVISOR_HAPROXY_QUIET")]
     pub(super) quiet: u8,
 }
 
@@ -144,6 +144,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads the value of a switch's environment variable; an empty one is as good as none.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" | "" => Ok(false),
+        _ => Err("expected `1`, `true`, `yes` or `on`, or `0`, `false`, `no` or `off`".into()),
+    }
+}
+
+/// Reads the value of a counter's environment variable; an empty one is as good as none.
+fn count(text: &str) -> Result<u8, String> {
+    if text.is_empty() {
+        Ok(0)
+    } else {
+        text.parse().map_err(|_| "expected a count, as in `1` or `2`".into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -164,6 +182,18 @@ mod tests {
             let expected = format!("SUPERVISOR_HAPROXY_{}", long.to_ascii_uppercase().replace('-', "_"));
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(expected.as_str()));
         }
+    }
+
+    #[test]
+    fn switches_and_counters_take_what_people_write() {
+        for (text, value) in
+            [("1", true), ("TRUE", true), ("on", true), ("0", false), ("no", false), ("", false)]
+        {
+            assert_eq!(switch(text), Ok(value), "{text}");
+        }
+        assert!(switch("maybe").is_err());
+        assert_eq!((count(""), count("2")), (Ok(0), Ok(2)));
+        assert!(count("-1").is_err());
     }
 
     #[test]

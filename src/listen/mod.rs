@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, error, info, warn};
+use log::{debug, error, info, log, warn};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -91,7 +91,8 @@ struct Listener {
     wanted: Wanted,
     sequence: Sequence,
     own_group: Option<String>,
-    idle_rules_told: BTreeSet<String>,
+    /// What is to be said once, and was.
+    told: BTreeSet<String>,
     /// stdin may hold more than was read.
     has_input: bool,
     /// stdin is a regular file: it is never waited for.
@@ -157,7 +158,7 @@ impl Listener {
             wanted: Wanted::new(settings.mapping.clone(), settings.actions.clone()),
             sequence: Sequence::default(),
             own_group: settings.own_group.clone(),
-            idle_rules_told: BTreeSet::new(),
+            told: BTreeSet::new(),
             has_input: true,
             input_is_file,
             answer: None,
@@ -253,7 +254,7 @@ impl Listener {
         let header = &event.header;
         debug!("event {} (serial {:?}): {:?}", header.event_name, header.serial, event.topic);
         if let Some(gap) = self.sequence.observe(header.pool_serial) {
-            warn!("{gap}; asking supervisord for all states");
+            log!(gap.level(), "{gap}; asking supervisord for all states");
             self.want_sync(now);
         }
         let servers = match &event.topic {
@@ -426,15 +427,15 @@ impl Listener {
     fn tell_of_list(&mut self, list: &[ProcessInfo]) {
         let names: Vec<ProcessName> = list.iter().map(|info| info.name.clone()).collect();
         for rule in self.wanted.mapping().idle_rules(&names) {
-            if self.idle_rules_told.insert(rule.text().to_owned()) {
-                let known = names.iter().map(|name| name.process.as_str());
-                let known = similar(rule.program(), known);
+            if self.told.insert(rule.text().to_owned()) {
+                let others = names.iter().filter(|name| Some(&name.group) != self.own_group.as_ref());
+                let known = similar(rule.program(), others.map(|name| name.process.as_str()));
                 warn!("supervisord has no program for `{}`; it has {known}", rule.text());
             }
         }
         let own = names.iter().filter(|name| Some(&name.group) == self.own_group.as_ref()).count();
         self.sequence.share_among(own);
-        if own > 1 && self.idle_rules_told.insert("numprocs".into()) {
+        if own > 1 && self.told.insert("numprocs".into()) {
             warn!("this listener has {own} processes: events reach them out of order; set numprocs=1");
         }
     }

@@ -3,17 +3,22 @@
 
 use std::fmt;
 
+use log::Level;
+
 /// Follows `poolserial`.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
-    expected: u64,
+    expected: Option<u64>,
     is_shared: bool,
 }
 
-/// Events that were dropped.
+/// Events that did not reach this listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    lost: u64,
+pub(super) enum Gap {
+    /// So many before its first one: dropped, or sent to a listener that was here before it.
+    Before(u64),
+    /// So many were dropped.
+    Lost(u64),
 }
 
 impl Sequence {
@@ -21,9 +26,10 @@ impl Sequence {
     /// none of those.
     pub(super) fn observe(&mut self, pool_serial: Option<u64>) -> Option<Gap> {
         let serial = pool_serial?;
-        let lost = serial.saturating_sub(self.expected);
-        self.expected = self.expected.max(serial.saturating_add(1));
-        (lost > 0 && !self.is_shared).then_some(Gap { lost })
+        let missing = serial.saturating_sub(self.expected.unwrap_or(0));
+        let gap = if self.expected.is_none() { Gap::Before(missing) } else { Gap::Lost(missing) };
+        self.expected = self.expected.max(Some(serial.saturating_add(1)));
+        (missing > 0 && !self.is_shared).then_some(gap)
     }
 
     /// With more than one process in the listener's pool, each sees some of the numbers only.
@@ -32,13 +38,29 @@ impl Sequence {
     }
 }
 
+impl Gap {
+    /// How much it matters.
+    pub(super) fn level(self) -> Level {
+        match self {
+            Self::Before(_) => Level::Info,
+            Self::Lost(_) => Level::Warn,
+        }
+    }
+}
+
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lost } = self;
-        write!(
-            f,
-            "supervisord dropped {lost} events: its buffer was full; raise `buffer_size` of this listener"
-        )
+        match self {
+            Self::Before(count) => write!(
+                f,
+                "{count} events came before the first that reached this listener: to one before it, or supervisord \
+                 dropped them (see `buffer_size`)"
+            ),
+            Self::Lost(count) => write!(
+                f,
+                "supervisord dropped {count} events: its buffer was full; raise `buffer_size` of this listener"
+            ),
+        }
     }
 }
 
@@ -49,14 +71,14 @@ mod tests {
     #[test]
     fn gaps_are_told_and_repetitions_are_none() {
         let mut sequence = Sequence::default();
-        assert_eq!(sequence.observe(Some(31)), Some(Gap { lost: 31 }), "dropped before the first");
+        assert_eq!(sequence.observe(Some(31)), Some(Gap::Before(31)));
         assert_eq!(sequence.observe(Some(32)), None);
         assert_eq!(sequence.observe(Some(32)), None);
-        assert_eq!(sequence.observe(Some(35)), Some(Gap { lost: 2 }));
+        assert_eq!(sequence.observe(Some(35)), Some(Gap::Lost(2)));
         assert_eq!(sequence.observe(Some(33)), None);
         assert_eq!(sequence.observe(Some(36)), None);
         assert_eq!(sequence.observe(None), None);
-        assert_eq!(sequence.observe(Some(u64::MAX)).map(|gap| gap.lost), Some(u64::MAX - 37));
+        assert_eq!(sequence.observe(Some(u64::MAX)), Some(Gap::Lost(u64::MAX - 37)));
     }
 
     #[test]

@@ -258,7 +258,7 @@ fn sixty_programs_at_once_overflow_the_default_buffer_and_every_server_is_right(
         supervisord.expect(name, state);
         haproxy.expect(name, admin);
     }
-    supervisord.expect_log("events: its buffer was full; raise `buffer_size`");
+    supervisord.expect_log("events came before the first that reached this listener");
     let log = fs::read_to_string(directory.path().join("supervisord.log")).unwrap();
     assert!(log.contains("event buffer overflowed"), "the test does not show what it is for");
 }
@@ -509,7 +509,7 @@ fn mistakes_in_the_mapping_are_explained() {
     let supervisord = Supervisord::start(directory.path());
     supervisord.expect_log("`app/web9` state maint: no such server; backend `app` has `web1`, `web2`");
     supervisord.expect_log("`apps/web1` state maint: no such backend; there are `app`");
-    supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `listener`, `web`");
+    supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `web`");
     assert_eq!(haproxy.admin("web1"), "maint", "no program stands for it: it is left alone");
 }
 

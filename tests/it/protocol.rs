@@ -265,6 +265,6 @@ fn lost_events_are_noticed() {
     let (mut listener, _fake, _directory) = start(&[]);
     listener.numbered(0, "TICK_5", "when:5");
     listener.numbered(4, "TICK_5", "when:10");
-    assert!(listener.log().contains("supervisord dropped 3 events"), "{}", listener.log());
+    listener.expect_log("supervisord dropped 3 events");
     listener.finish();
 }
