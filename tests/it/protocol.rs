@@ -261,6 +261,21 @@ fn in_a_dry_run_nothing_is_sent_that_changes_haproxy() {
 }
 
 #[test]
+fn a_switch_can_be_an_environment_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = FakeHaproxy::start(directory.path());
+    let arguments = [fake.path.to_str().unwrap(), "a1:app/a1"];
+    for (value, is_dry) in [("yes", true), ("0", false), ("", false)] {
+        let variables = [("SUPERVISOR_HAPROXY_DRY_RUN", value)];
+        let mut listener = Listener::start_with(directory.path(), &arguments, &variables);
+        listener.process("a1", "STOPPED");
+        listener.expect_log(if is_dry { "dry run, not sent: " } else { "`app/a1` set to maint" });
+        listener.finish();
+    }
+    assert_eq!(fake.setters().len(), 2);
+}
+
+#[test]
 fn lost_events_are_noticed() {
     let (mut listener, _fake, _directory) = start(&[]);
     listener.numbered(0, "TICK_5", "when:5");
