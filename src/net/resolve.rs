@@ -2,7 +2,7 @@
 //! name is looked up in a thread, at most one at a time for each endpoint.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -74,10 +74,17 @@ impl Resolver {
 fn fixed(endpoint: &Endpoint) -> Vec<Address> {
     match endpoint {
         Endpoint::Unix(path) => vec![Address::Unix(path.clone())],
-        Endpoint::Tcp { host, port } => match host.parse::<IpAddr>() {
-            Ok(ip) => vec![Address::Tcp(SocketAddr::new(ip, *port))],
-            Err(_) => Vec::new(),
-        },
+        Endpoint::Tcp { host, port } => {
+            let tcp = |ip| Address::Tcp(SocketAddr::new(ip, *port));
+            match host.parse() {
+                Ok(ip) => vec![tcp(ip)],
+                // It never means anything else (RFC 6761, 6.3), and small containers have no hosts file.
+                Err(_) if host == "localhost" => {
+                    vec![tcp(Ipv4Addr::LOCALHOST.into()), tcp(Ipv6Addr::LOCALHOST.into())]
+                }
+                Err(_) => Vec::new(),
+            }
+        }
     }
 }
 
@@ -113,14 +120,18 @@ mod tests {
 
     #[test]
     fn an_address_needs_no_look_up() {
-        let (_poll, mut resolver) = resolver("tcp://[::1]:80");
-        let expected = Address::Tcp("[::1]:80".parse().unwrap());
-        assert_eq!(resolver.addresses().unwrap(), Some(&[expected][..]));
+        let known = |endpoint| resolver(endpoint).1.addresses().unwrap().unwrap().to_vec();
+        let tcp = |address: &str| Address::Tcp(address.parse().unwrap());
+        assert_eq!(known("tcp://[::1]:80"), [tcp("[::1]:80")]);
+        assert_eq!(known("tcp://localhost:80"), [tcp("127.0.0.1:80"), tcp("[::1]:80")]);
+        assert_eq!(known("unix:///run/h.sock"), [Address::Unix("/run/h.sock".into())]);
     }
 
     #[test]
     fn a_name_is_looked_up_aside_and_the_loop_is_woken() {
-        let (mut poll, mut resolver) = resolver("tcp://localhost:80");
+        // An address in place of a name: which names there are depends on the machine.
+        let (mut poll, mut resolver) = resolver("tcp://[::1]:80");
+        resolver.known.clear();
         let mut events = Events::with_capacity(4);
         while resolver.addresses().unwrap().is_none() {
             poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
