@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -451,7 +452,10 @@ fn in_a_pid_namespace_of_its_own_the_listener_says_so_once_and_follows_events() 
     let listener = format!("{} *=app/*", haproxy.socket.display());
     Supervisord::configure(directory.path(), &listener, &["web1", "web2"].map(Program::idle));
     let path = directory.path().join("supervisord.conf");
-    let apart = "command=unshare --pid --fork --kill-child --mount-proc ";
+    // Who is not root may do so as root of a user namespace.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let user = if is_root { "" } else { "--user --map-root-user" };
+    let apart = format!("command=unshare {user} --pid --fork --kill-child ");
     let config =
         fs::read_to_string(&path).unwrap().replace(&format!("command={BINARY}"), &format!("{apart}{BINARY}"));
     fs::write(&path, config).unwrap();
