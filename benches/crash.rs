@@ -53,9 +53,9 @@ fn main() -> Outcome<()> {
     println!("HAProxy {}, supervisord {}", haproxy::version()?, supervisord::version()?);
     println!("startsecs=1, autorestart, check inter 100ms rise 2; each {ROUNDS} times");
     tell_crashes(&[
-        (DEFAULT, Stage::set(Some(""))?.crashes()?),
-        ("listener with --no-sync", Stage::set(Some("--no-sync"))?.crashes()?),
-        ("no listener", Stage::set(None)?.crashes()?),
+        (DEFAULT, crashes(Some(""))?),
+        ("listener with --no-sync", crashes(Some("--no-sync"))?),
+        ("no listener", crashes(None)?),
     ]);
     tell_starts(&Stage::set(Some(""))?.starts()?);
     Ok(())
@@ -226,6 +226,12 @@ impl Stage {
         }
         Ok(crashes)
     }
+}
+
+/// On a stage of their own, which is gone before the next one is set.
+fn crashes(flags: Option<&str>) -> Outcome<Crashes> {
+    let stage = Stage::set(flags)?;
+    stage.crashes()
 }
 
 fn tell_crashes(stages: &[(&str, Crashes)]) {

@@ -5,7 +5,7 @@
 //! already is never touched, and only one that leaves maint passes the gate.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::note::near_names;
@@ -457,7 +457,7 @@ impl Reconciler {
             return;
         }
         self.schedule_survey(now);
-        let rows: BTreeMap<&ServerRef, &StatRow> = survey.rows.iter().map(|row| (&row.server, row)).collect();
+        let rows: HashMap<&ServerRef, &StatRow> = survey.rows.iter().map(|row| (&row.server, row)).collect();
         for (name, server) in &mut self.servers {
             match rows.get(name) {
                 Some(row) => notes.extend(server.compare(name, row, &self.settings)),

@@ -1,6 +1,6 @@
 //! Servers that change between up, down, drained and maintained.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,16 @@ use crate::haproxy::{Kind, ServerRef, StatRow, Status};
 /// What each server was at the last look.
 #[derive(Debug, Default)]
 pub struct Transitions {
-    last: BTreeMap<ServerRef, Past>,
+    last: HashMap<ServerRef, Past>,
+    looks: u64,
 }
 
 #[derive(Debug)]
 struct Past {
     status: Status,
     since: Instant,
+    /// Number of the look that showed it last.
+    look: u64,
 }
 
 /// A server is something else than at the last look.
@@ -39,33 +42,41 @@ impl Transitions {
     /// Holds all rows against the last look. The first look at a server is no transition; `UP` and `UP 1/3`
     /// are the same; what became of a server that is gone is not known.
     pub fn observe(&mut self, now: Instant, rows: &[StatRow]) -> Vec<Transition> {
-        let mut last = std::mem::take(&mut self.last);
+        self.looks += 1;
+        let look = self.looks;
         let mut transitions = Vec::new();
         for row in rows {
-            let past = last.remove(&row.server);
-            let (since, transition) = compare(now, row, past);
-            transitions.extend(transition);
-            self.last.insert(row.server.clone(), Past { status: row.status.clone(), since });
+            if let Some(past) = self.last.get_mut(&row.server) {
+                transitions.extend(past.compare(now, row));
+                past.look = look;
+            } else {
+                let past = Past { status: row.status.clone(), since: changed_at(now, row), look };
+                self.last.insert(row.server.clone(), past);
+            }
         }
+        self.last.retain(|_, past| past.look == look);
         transitions
     }
 }
 
-fn compare(now: Instant, row: &StatRow, past: Option<Past>) -> (Instant, Option<Transition>) {
-    match past {
-        None => (changed_at(now, row), None),
-        Some(past) if past.status.kind == row.status.kind => (past.since, None),
-        Some(past) => {
-            let transition = Transition {
-                server: row.server.clone(),
-                from: past.status,
-                to: row.status.clone(),
-                lasted: now.saturating_duration_since(past.since),
-                check: row.check_status.clone(),
-                text: row.last_check.clone(),
-            };
-            (now, Some(transition))
+impl Past {
+    fn compare(&mut self, now: Instant, row: &StatRow) -> Option<Transition> {
+        if self.status == row.status {
+            return None;
         }
+        let from = std::mem::replace(&mut self.status, row.status.clone());
+        if from.kind == row.status.kind {
+            return None;
+        }
+        let since = std::mem::replace(&mut self.since, now);
+        Some(Transition {
+            server: row.server.clone(),
+            from,
+            to: row.status.clone(),
+            lasted: now.saturating_duration_since(since),
+            check: row.check_status.clone(),
+            text: row.last_check.clone(),
+        })
     }
 }
 
