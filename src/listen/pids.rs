@@ -2,8 +2,8 @@
 //! supervisord tells of it (`pidfd_open(2)`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
@@ -181,7 +181,11 @@ fn init_is_supervisord() -> bool {
 
 /// The number of its parent; 0 for a parent outside of our pid namespace, `None` where it cannot be told.
 fn parent(pid: Pid) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // A line of some 300 bytes. One read: whoever reads until the end asks the kernel many times over, for
+    // files in /proc have no size.
+    let mut line = [0; 1024];
+    let length = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line)).ok()?;
+    let stat = String::from_utf8_lossy(line.get(..length)?);
     // The second field, in parentheses, may hold anything (proc(5)); state and parent follow it.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
