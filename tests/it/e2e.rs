@@ -554,7 +554,7 @@ fn a_state_set_by_hand_is_told_once_and_kept_unless_enforced() {
         world.expect_running("web");
         world.supervisord.expect_log("`app/web` set to ready");
         // Only what a survey has shown once can be said to have been changed.
-        for_a_while(Duration::from_millis(600), || {});
+        world.supervisord.expect_log("`app/web` went from MAINT to no check");
         world.haproxy.ask("set server app/web state maint");
         world.supervisord.expect_log("`app/web` is MAINT, wanted is ready: set by somebody else");
         if enforce {

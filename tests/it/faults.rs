@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, FakeHaproxy, Listener, eventually, for_a_while, servers_state, survey};
+use nix::sys::signal::Signal;
+
+use crate::support::{Act, FakeHaproxy, Listener, event, eventually, for_a_while, servers_state, survey};
 
 fn reply(text: &str) -> Act {
     Act::Reply(text.as_bytes().to_vec())
@@ -182,6 +184,49 @@ fn at_the_end_what_haproxy_did_not_take_is_told() {
     let log = listener.finish();
     assert!(start.elapsed() >= Duration::from_secs(2), "it tried until the end");
     assert!(log.contains("`app/a1` was not set to maint"), "{log}");
+}
+
+#[test]
+fn an_event_whose_command_hangs_is_answered_before_the_end() {
+    let (mut listener, fake, _directory) = start(UNPOLLED);
+    fake.on("set server", [Act::Hang(Vec::new())]);
+    let payload = "processname:a1 groupname:app from_state:RUNNING";
+    listener.write(event(0, "PROCESS_STATE_STOPPED", payload).as_bytes());
+    fake.expect("set server app/a1 state maint");
+    listener.signal(Signal::SIGTERM);
+    let (status, answer) = listener.wait();
+    assert!(status.success(), "{status}");
+    assert!(["RESULT 2\nOK", "RESULT 2\nOKREADY\n"].contains(&answer.as_str()), "{answer:?}");
+}
+
+#[test]
+fn xml_rpc_that_fails_in_any_way_holds_nobody_up() {
+    for (fault, message) in [
+        (Act::Hang(Vec::new()), "no complete reply within 2s (0 bytes so far)"),
+        (
+            Act::Hang(b"HTTP/1.0 200 OK\r\nContent-Length: 99\r\n\r\n<meth".to_vec()),
+            "no complete reply within 2s",
+        ),
+        (Act::Reset, "supervisor.getPID: "),
+        (reply("HTTP/1.0 200 OK\r\n\r\n<methodResponse><params>"), "the document ends too early"),
+        (reply("HTTP/1.0 500 Internal Server Error\r\n\r\n"), "HTTP status 500"),
+        (Act::Flood(1 << 20), "no HTTP reply"),
+    ] {
+        let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (fake, rpc) = (FakeHaproxy::start(directory.path()), FakeHaproxy::start(other.path()));
+        rpc.on("POST /RPC2", [fault]);
+        let url = format!("unix://{}", rpc.path.display());
+        let variables = [("SUPERVISOR_SERVER_URL", url.as_str())];
+        let arguments = [fake.path.to_str().unwrap(), "a*=app/a*"];
+        let mut listener = Listener::start_with(directory.path(), &arguments, &variables);
+        listener.process("a1", "STOPPED");
+        fake.expect("set server app/a1 state maint");
+        listener.expect_log(message);
+        listener.expect_log("going on with events alone, and trying again");
+        listener.signal(Signal::SIGTERM);
+        assert!(listener.wait().0.success());
+        assert!(listener.log().contains("servers are left as they are"), "{}", listener.log());
+    }
 }
 
 #[test]

@@ -117,13 +117,14 @@ fn serve(mut stream: UnixStream, script: &Arc<Mutex<Script>>) {
 fn read_line(stream: &mut UnixStream) -> Option<(String, usize)> {
     let mut bytes = Vec::new();
     let mut reads = 0;
-    while !bytes.ends_with(b"\n") {
+    while !bytes.contains(&b'\n') {
         let mut chunk = [0; 16 * 1024];
         let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&chunk[..count]);
         reads += 1;
     }
-    Some((String::from_utf8(bytes).unwrap().trim_end().to_owned(), reads))
+    let line = bytes.split(|byte| *byte == b'\n').next()?.to_vec();
+    Some((String::from_utf8(line).unwrap().trim_end().to_owned(), reads))
 }
 
 /// `show servers state` with this admin mask for every server.
