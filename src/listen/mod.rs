@@ -214,7 +214,9 @@ impl Listener {
     /// Deaths come first: an event that speaks of a living process may be true only because that one died.
     fn turn(&mut self, now: Instant, found: &Found) -> Result<(), ListenError> {
         for pid in &found.deaths {
-            self.follow_death(*pid);
+            if self.pids.has_ended(*pid) {
+                self.follow_death(*pid);
+            }
         }
         if found.signals {
             self.follow_signals(now);
@@ -342,8 +344,6 @@ impl Listener {
     // --- processes
 
     fn follow_death(&mut self, pid: Pid) {
-        // Readiness may be left over from a process that is watched no longer.
-        let _ = self.pids.has_ended(pid);
         if let Some((name, wishes)) = self.wanted.died(pid) {
             info!("program `{name}` has ended (pid {pid})");
             self.wish(&wishes);
@@ -351,7 +351,12 @@ impl Listener {
     }
 
     fn look(&mut self, state: ProcessState, pid: Option<Pid>) -> Life {
-        let life = pid.filter(|_| state.has_process()).map_or(Life::Unknown, |pid| self.pids.look(pid));
+        let Some(pid) = pid.filter(|_| state.has_process()) else { return Life::Unknown };
+        let life = self.pids.look(pid);
+        if life == Life::Dead {
+            // If it was watched, it is not any more: nobody else will tell of its end.
+            self.follow_death(pid);
+        }
         self.tell_complaint();
         life
     }
