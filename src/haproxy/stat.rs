@@ -29,7 +29,7 @@ const USUAL_COLUMNS: usize = 160;
 /// Reads the rows of type server. Columns are found by their names in the header: versions add some in the
 /// middle and at the end.
 pub(super) fn parse(text: &str) -> Result<Vec<StatRow>, DumpError> {
-    let mut fields = Fields { rest: text };
+    let mut fields = Fields::new(text);
     let mut record = Vec::with_capacity(USUAL_COLUMNS);
     fields.record(usize::MAX, &mut record);
     let columns = Columns::find(&record)?;
@@ -40,6 +40,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<StatRow>, DumpError> {
             continue;
         }
         number += 1;
+        if fields.is_cut {
+            return Err(DumpError::Row { row: number, what: "it is cut off".into() });
+        }
         if columns.get(&record, columns.kind) == SERVER {
             rows.push(columns.row(&record).map_err(|what| DumpError::Row { row: number, what })?);
         }
@@ -131,9 +134,15 @@ impl<'a> Field<'a> {
 /// Cuts a text into fields and records.
 struct Fields<'a> {
     rest: &'a str,
+    /// Whether the text ended within a record: each has a line end, and each quote a second one.
+    is_cut: bool,
 }
 
 impl<'a> Fields<'a> {
+    fn new(rest: &'a str) -> Self {
+        Self { rest, is_cut: false }
+    }
+
     /// Puts the first fields of the next record into `record`, and passes over the others; `false` at the end.
     fn record(&mut self, needed: usize, record: &mut Vec<Field<'a>>) -> bool {
         record.clear();
@@ -144,6 +153,7 @@ impl<'a> Fields<'a> {
             let (field, end) = self.field();
             record.push(field);
             if end != Some(b',') {
+                self.is_cut = end.is_none();
                 return true;
             }
         }
@@ -161,7 +171,7 @@ impl<'a> Fields<'a> {
             }
             self.rest = rest.get(closing_quote(rest) + 1..).unwrap_or_default();
         }
-        self.rest = "";
+        (self.rest, self.is_cut) = ("", true);
     }
 
     /// The next field and the byte that ended it.
@@ -236,10 +246,24 @@ mod tests {
     #[test]
     fn damaged_rows_are_named_and_longer_ones_taken() {
         assert_eq!(rows("be,s,UP,1,2\n").unwrap_err(), "row 1: 5 of the first 8 fields");
+        assert_eq!(rows("be,s,DOWN,1,2,L4CON,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
+        assert_eq!(rows("be,s,DOWN,1,2,L4CON,,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
+        assert_eq!(
+            parse(&format!("{HEADER}be,s,UP,1,2,,,,")).unwrap_err().to_string(),
+            "row 1: it is cut off"
+        );
         assert!(rows("be,s t,UP,1,2,,,,,\n").unwrap_err().contains("holds ' '"));
         assert_eq!(rows("be,s,UP,1,2,,,,,,,,\n").unwrap().len(), 1);
         assert_eq!(parse("nonsense\n"), Err(DumpError::Header("# pxname,")));
         assert_eq!(parse("# pxname,svname,\n"), Err(DumpError::Column("status")));
+    }
+
+    fn as_csv(records: &[Vec<String>]) -> String {
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        for record in records {
+            writer.write_record(record).unwrap();
+        }
+        String::from_utf8(writer.into_inner().unwrap()).unwrap()
     }
 
     proptest! {
@@ -248,12 +272,8 @@ mod tests {
         fn fields_are_cut_as_csv_says(records in prop::collection::vec(
             prop::collection::vec("[a\",\n é]{0,6}", 2..5), 1..5))
         {
-            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-            for record in &records {
-                writer.write_record(record).unwrap();
-            }
-            let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-            let (mut fields, mut fields_of_one) = (Fields { rest: &text }, Vec::new());
+            let text = as_csv(&records);
+            let (mut fields, mut fields_of_one) = (Fields::new(&text), Vec::new());
             for record in &records {
                 prop_assert!(fields.record(usize::MAX, &mut fields_of_one));
                 let found: Vec<String> =
@@ -267,18 +287,14 @@ mod tests {
         fn a_record_that_is_read_in_part_ends_where_the_whole_one_does(
             records in prop::collection::vec(prop::collection::vec("[a\",\n ]{0,6}", 2..5), 2..5), needed in 1_usize..4)
         {
-            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-            for record in &records {
-                writer.write_record(record).unwrap();
-            }
-            let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-            let (mut fields, mut first) = (Fields { rest: &text }, Vec::new());
+            let text = as_csv(&records);
+            let (mut fields, mut first) = (Fields::new(&text), Vec::new());
             for record in &records {
                 prop_assert!(fields.record(needed, &mut first));
                 let found: Vec<String> = first.iter().map(|field| field.text().into_owned()).collect();
                 prop_assert_eq!(&found[..], &record[..needed.min(record.len())]);
             }
-            prop_assert_eq!(fields.rest, "");
+            prop_assert_eq!((fields.rest, fields.is_cut), ("", false));
         }
 
         #[test]
