@@ -158,7 +158,7 @@ impl Rule {
         self.program.matched(&name.process).map(|matched| self.target.server(matched))
     }
 
-    /// The program's name, or what stands before and after its `*`.
+    /// The program's name, or what stands before its `*`, or else behind it.
     #[must_use]
     pub fn program(&self) -> &str {
         match &self.program {
@@ -184,20 +184,26 @@ impl Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
     rules: Vec<Rule>,
-    except: Option<ProcessName>,
+    own: Option<ProcessName>,
 }
 
 impl Mapping {
     /// A process may match several rules, and several processes one server.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, except: None }
+        Self { rules, own: None }
     }
 
-    /// Passes over one process, whatever the rules say: the listener itself, which a `*` would match.
+    /// Passes over the listener itself, whatever the rules say: a `*` would match it.
     #[must_use]
-    pub fn except(self, name: Option<ProcessName>) -> Self {
-        Self { except: name, ..self }
+    pub fn without_own(self, name: Option<ProcessName>) -> Self {
+        Self { own: name, ..self }
+    }
+
+    /// The listener's own group, where it is known.
+    #[must_use]
+    pub fn own_group(&self) -> Option<&str> {
+        self.own.as_ref().map(|own| own.group.as_str())
     }
 
     /// The servers of one process, each once; and what its name cannot be turned into.
@@ -205,8 +211,10 @@ impl Mapping {
     pub fn servers(&self, name: &ProcessName) -> (Vec<ServerRef>, Vec<NameError>) {
         let mut servers = Vec::new();
         let mut errors = Vec::new();
-        let rules = self.rules.iter().filter(|_| self.except.as_ref() != Some(name));
-        for found in rules.filter_map(|rule| rule.server(name)) {
+        if self.own.as_ref() == Some(name) {
+            return (servers, errors);
+        }
+        for found in self.rules.iter().filter_map(|rule| rule.server(name)) {
             match found {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
@@ -300,7 +308,7 @@ mod tests {
     fn a_process_may_have_several_servers_each_once() {
         let rules = ["web:app/a1", "web:app/a2", "web=app/a1", "*=all/*"];
         let mapping = Mapping::new(rules.map(|rule| rule.parse().unwrap()).to_vec());
-        assert!(mapping.clone().except(Some(name("g", "web"))).servers(&name("g", "web")).0.is_empty());
+        assert!(mapping.clone().without_own(Some(name("g", "web"))).servers(&name("g", "web")).0.is_empty());
         let (servers, _) = mapping.servers(&name("g", "web"));
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["app/a1", "app/a2", "all/web"]);

@@ -43,7 +43,7 @@ fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Res
     let supervisord = if args.no_sync { Err("--no-sync was given".into()) } else { server_url(&variable) };
     Ok(Settings {
         haproxies,
-        mapping: Mapping::new(rules).except(own_name(&variable)),
+        mapping: Mapping::new(rules).without_own(own_name(&variable)),
         actions: Actions::new(overrides),
         reconciler: ReconcilerSettings {
             gate: !args.no_gate,
@@ -56,7 +56,6 @@ fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Res
         report_all: args.report_all,
         supervisord,
         sync_interval: nonzero(args.sync_interval),
-        own_group: variable("SUPERVISOR_GROUP_NAME"),
     })
 }
 

@@ -49,8 +49,6 @@ pub struct Settings {
     pub supervisord: Result<ServerUrl, String>,
     /// Between two lists of all processes; `None` to ask only when something calls for it.
     pub sync_interval: Option<Duration>,
-    /// This listener's own group; more than one process in it is a mistake.
-    pub own_group: Option<String>,
 }
 
 /// Why the listener cannot go on. Whatever may pass by itself is no reason.
@@ -90,7 +88,6 @@ struct Listener {
     pids: Pids,
     wanted: Wanted,
     sequence: Sequence,
-    own_group: Option<String>,
     /// What is to be said once, and was.
     told: BTreeSet<String>,
     /// stdin may hold more than was read.
@@ -157,7 +154,6 @@ impl Listener {
             pids: Pids::new(registry.try_clone().map_err(system("epoll"))?),
             wanted: Wanted::new(settings.mapping.clone(), settings.actions.clone()),
             sequence: Sequence::default(),
-            own_group: settings.own_group.clone(),
             told: BTreeSet::new(),
             has_input: true,
             input_is_file,
@@ -365,7 +361,6 @@ impl Listener {
         for wish in wishes {
             self.links.iter_mut().for_each(|link| link.want(wish));
         }
-        self.pids.retain(&self.wanted.all_alive());
     }
 
     fn tell_complaint(&mut self) {
@@ -424,6 +419,8 @@ impl Listener {
             info!("supervisord's list: `{}` should be {}", wish.server, wish.state);
         }
         self.wish(&outcome.wishes);
+        // Who ends is watched no longer anyway; this is for those that were dropped from the configuration.
+        self.pids.retain(&self.wanted.all_alive());
         if outcome.doubtful {
             self.want_sync(now);
         }
@@ -431,14 +428,16 @@ impl Listener {
 
     fn tell_of_list(&mut self, list: &[ProcessInfo]) {
         let names: Vec<ProcessName> = list.iter().map(|info| info.name.clone()).collect();
-        for rule in self.wanted.mapping().idle_rules(&names) {
+        let mapping = self.wanted.mapping();
+        let is_own = |name: &&ProcessName| Some(name.group.as_str()) == mapping.own_group();
+        for rule in mapping.idle_rules(&names) {
             if self.told.insert(rule.text().to_owned()) {
-                let others = names.iter().filter(|name| Some(&name.group) != self.own_group.as_ref());
+                let others = names.iter().filter(|name| !is_own(name));
                 let known = similar(rule.program(), others.map(|name| name.process.as_str()));
                 warn!("supervisord has no program for `{}`; it has {known}", rule.text());
             }
         }
-        let own = names.iter().filter(|name| Some(&name.group) == self.own_group.as_ref()).count();
+        let own = names.iter().filter(is_own).count();
         self.sequence.share_among(own);
         if own > 1 && self.told.insert("numprocs".into()) {
             warn!("this listener has {own} processes: events reach them out of order; set numprocs=1");

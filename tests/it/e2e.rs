@@ -359,33 +359,27 @@ fn update_adds_and_removes_programs() {
 
 #[test]
 fn names_outside_ascii_work() {
-    let directory = tempfile::tempdir().unwrap();
-    let haproxy = Haproxy::start(directory.path(), &["cafe 127.0.0.1:9"]);
-    let listener = format!("{} gr\u{fc}\u{df}e-\u{1f980}:app/cafe", haproxy.socket.display());
-    Supervisord::configure(directory.path(), &listener, &[Program::idle("gr\u{fc}\u{df}e-\u{1f980}")]);
-    let supervisord = Supervisord::start(directory.path());
-    haproxy.expect("cafe", "ready");
-    supervisord.ctl(&["stop", "all"]);
-    haproxy.expect("cafe", "maint");
-    let log = supervisord.log();
+    let name = "gr\u{fc}\u{df}e-\u{1f980}";
+    let mapping = format!("{name}:app/cafe");
+    let world = World::with_servers(&["cafe 127.0.0.1:9"], &[Program::idle(name)], "", &mapping);
+    world.haproxy.expect("cafe", "ready");
+    world.supervisord.ctl(&["stop", "all"]);
+    world.haproxy.expect("cafe", "maint");
+    let log = world.supervisord.log();
     assert!(log.contains("program `gr\u{fc}\u{df}e-\u{1f980}` is RUNNING"), "{log}");
 }
 
 #[test]
 fn numbered_processes_of_one_program_are_mapped_with_a_wildcard() {
-    let directory = tempfile::tempdir().unwrap();
     let servers = ["app0 127.0.0.1:9", "app1 127.0.0.1:9", "app2 127.0.0.1:9"];
-    let haproxy = Haproxy::start(directory.path(), &servers);
-    let listener = format!("{} web:web_*=app/app*", haproxy.socket.display());
     let web = Program::idle("web").with("numprocs=3").with("process_name=%(program_name)s_%(process_num)d");
-    Supervisord::configure(directory.path(), &listener, &[web]);
-    let supervisord = Supervisord::start(directory.path());
+    let world = World::with_servers(&servers, &[web], "", "web:web_*=app/app*");
     for server in ["app0", "app1", "app2"] {
-        haproxy.expect(server, "ready");
+        world.haproxy.expect(server, "ready");
     }
-    supervisord.ctl(&["stop", "web:web_1"]);
-    haproxy.expect("app1", "maint");
-    assert_eq!((haproxy.admin("app0"), haproxy.admin("app2")), ("ready", "ready"));
+    world.supervisord.ctl(&["stop", "web:web_1"]);
+    world.haproxy.expect("app1", "maint");
+    assert_eq!((world.haproxy.admin("app0"), world.haproxy.admin("app2")), ("ready", "ready"));
 }
 
 // --- XML-RPC
@@ -506,15 +500,13 @@ fn every_form_of_address_works_and_several_haproxies_are_told() {
 
 #[test]
 fn mistakes_in_the_mapping_are_explained() {
-    let directory = tempfile::tempdir().unwrap();
-    let haproxy = Haproxy::start(directory.path(), &["web1 127.0.0.1:9", "web2 127.0.0.1:9"]);
-    let listener = format!("{} web:app/web9 web:apps/web1 ghost:app/web1", haproxy.socket.display());
-    Supervisord::configure(directory.path(), &listener, &[Program::idle("web")]);
-    let supervisord = Supervisord::start(directory.path());
-    supervisord.expect_log("`app/web9` state maint: no such server; backend `app` has `web1`, `web2`");
-    supervisord.expect_log("`apps/web1` state maint: no such backend; there are `app`");
-    supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `web`");
-    assert_eq!(haproxy.admin("web1"), "maint", "no program stands for it: it is left alone");
+    let servers = ["web1 127.0.0.1:9", "web2 127.0.0.1:9"];
+    let mapping = "web:app/web9 web:apps/web1 ghost:app/web1";
+    let world = World::with_servers(&servers, &[Program::idle("web")], "", mapping);
+    world.supervisord.expect_log("`app/web9` state maint: no such server; backend `app` has `web1`, `web2`");
+    world.supervisord.expect_log("`apps/web1` state maint: no such backend; there are `app`");
+    world.supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `web`");
+    assert_eq!(world.haproxy.admin("web1"), "maint", "no program stands for it: it is left alone");
 }
 
 #[test]
