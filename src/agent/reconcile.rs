@@ -641,6 +641,7 @@ mod tests {
                 server: name.clone(),
                 admin: *admin,
                 check: *check,
+                address: None,
             })
             .collect()
         }
@@ -657,6 +658,8 @@ mod tests {
                 check_status: "".into(),
                 last_check: "".into(),
                 last_change: None,
+                sessions: 0,
+                queue: 0,
             });
             Survey { info: Info::default(), rows: rows.collect() }
         }

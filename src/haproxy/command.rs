@@ -65,6 +65,12 @@ pub enum Command {
     ServersState(Option<ServerRef>),
     /// `show info` and the servers of `show stat`, in one line: both answered by the same process.
     Survey,
+    /// `show info`, `show servers state` and the servers of `show stat`, in one line.
+    Look,
+    /// `shutdown sessions server`: closes them; they are gone a moment later.
+    ShutdownSessions(ServerRef),
+    /// `show cli level`: what this socket may do.
+    Level,
 }
 
 impl Command {
@@ -88,6 +94,9 @@ impl fmt::Display for Command {
             Self::ServersState(None) => f.write_str("show servers state"),
             // Any proxy, type bit 4 (servers), any server (management guide, 9.3 "show stat").
             Self::Survey => f.write_str("show info;show stat -1 4 -1"),
+            Self::Look => f.write_str("show info;show servers state;show stat -1 4 -1"),
+            Self::ShutdownSessions(server) => write!(f, "shutdown sessions server {server}"),
+            Self::Level => f.write_str("show cli level"),
         }
     }
 }
@@ -107,6 +116,11 @@ mod tests {
         );
         assert_eq!(Command::ServersState(Some(server)).line(), "show servers state plone01\n");
         assert_eq!(Command::Survey.line(), "show info;show stat -1 4 -1\n");
+        assert_eq!(Command::Look.line(), "show info;show servers state;show stat -1 4 -1\n");
+        assert_eq!(
+            Command::ShutdownSessions("be/s".parse().unwrap()).line(),
+            "shutdown sessions server be/s\n"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod command;
 mod info;
+mod look;
 mod name;
 mod reply;
 mod servers_state;
@@ -11,8 +12,9 @@ mod status;
 
 pub use command::{AdminState, Command, MAX_LINE};
 pub use info::Info;
+pub use look::{Look, Seen};
 pub use name::{NameError, ServerRef};
-pub use reply::{Refusal, ReplyError, accepted, dump};
+pub use reply::{Refusal, ReplyError, accepted, dump, level};
 pub use servers_state::{Held, ServerState};
 pub use stat::StatRow;
 pub use status::{Kind, Status};

@@ -117,6 +117,19 @@ pub fn dump(reply: &[u8]) -> Result<Cow<'_, str>, ReplyError> {
     }
 }
 
+/// Reads the reply to [`super::Command::Level`]: `admin`, `operator` or `user`.
+pub fn level(reply: &[u8]) -> Result<String, ReplyError> {
+    if reply.is_empty() {
+        return Err(ReplyError::Nothing);
+    }
+    let text = String::from_utf8_lossy(reply);
+    let word = without_severity(text.lines().next().unwrap_or_default()).trim();
+    match word {
+        "admin" | "operator" | "user" => Ok(word.to_owned()),
+        message => Err(ReplyError::Refused(Refusal::read(message))),
+    }
+}
+
 /// `severity-output` on the bind line puts `[3]: ` or `[err]: ` before the first line of a message.
 fn without_severity(message: &str) -> &str {
     let tagged = message.strip_prefix('[').and_then(|rest| rest.split_once("]: "));

@@ -12,6 +12,8 @@ pub struct ServerState {
     pub admin: u32,
     /// `srv_check_state`, a mask.
     pub check: u32,
+    /// `IP:PORT` where requests go; `None` for a unix socket, or where HAProxy does not tell.
+    pub address: Option<Box<str>>,
 }
 
 /// What was asked of a server.
@@ -57,15 +59,19 @@ impl ServerState {
 impl ServerState {
     /// Reads the reply to [`super::Command::ServersState`]. Columns are found by name.
     pub fn parse(reply: &[u8]) -> Result<Vec<Self>, ReplyError> {
-        let text = dump(reply)?;
+        Ok(Self::read(&dump(reply)?)?)
+    }
+
+    /// Reads a dump that came whole.
+    pub(super) fn read(text: &str) -> Result<Vec<Self>, DumpError> {
         let mut lines = text.lines();
         match lines.next() {
             Some("1") => {}
-            version => return Err(DumpError::Version(version.unwrap_or_default().to_owned()).into()),
+            version => return Err(DumpError::Version(version.unwrap_or_default().to_owned())),
         }
         let columns = Columns::find(lines.next().unwrap_or_default())?;
         let rows = lines.filter(|line| !line.is_empty()).enumerate();
-        Ok(rows.map(|(index, line)| columns.row(index + 1, line)).collect::<Result<_, _>>()?)
+        rows.map(|(index, line)| columns.row(index + 1, line)).collect()
     }
 }
 
@@ -74,6 +80,7 @@ struct Columns {
     server: usize,
     admin: usize,
     check: usize,
+    address: Option<(usize, usize)>,
 }
 
 impl Columns {
@@ -88,6 +95,7 @@ impl Columns {
             server: find("srv_name")?,
             admin: find("srv_admin_state")?,
             check: find("srv_check_state")?,
+            address: find("srv_addr").and_then(|address| Ok((address, find("srv_port")?))).ok(),
         })
     }
 
@@ -98,8 +106,19 @@ impl Columns {
         let mask = |at: usize| field(at)?.parse::<u32>().map_err(|error| bad(format!("field {at}: {error}")));
         let server = ServerRef::new(field(self.backend)?, field(self.server)?)
             .map_err(|error| bad(error.to_string()))?;
-        Ok(ServerState { server, admin: mask(self.admin)?, check: mask(self.check)? })
+        Ok(ServerState {
+            server,
+            admin: mask(self.admin)?,
+            check: mask(self.check)?,
+            address: self.address.and_then(|(ip, port)| address(fields.get(ip)?, fields.get(port)?)),
+        })
     }
+}
+
+/// A unix socket is written as `-`.
+fn address(ip: &str, port: &str) -> Option<Box<str>> {
+    let address = std::net::SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
+    Some(address.to_string().into())
 }
 
 #[cfg(test)]
@@ -136,6 +155,18 @@ mod tests {
             assert_eq!((states[0].held(), states[0].is_checked()), (held, checked), "{admin} {check}");
             assert_eq!(states[0].server.to_string(), "be/s");
         }
+    }
+
+    #[test]
+    fn an_address_is_told_where_it_is_one() {
+        let parse = |ip: &str, port: &str| {
+            let header = "1\n# be_name srv_name srv_addr srv_admin_state srv_check_state srv_port\n";
+            let reply = format!("{header}be s {ip} 0 0 {port}\n\n");
+            ServerState::parse(reply.as_bytes()).unwrap().remove(0).address
+        };
+        assert_eq!(parse("127.0.0.1", "8001").as_deref(), Some("127.0.0.1:8001"));
+        assert_eq!(parse("::1", "8001").as_deref(), Some("[::1]:8001"));
+        assert_eq!(parse("-", "0"), None);
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub struct StatRow {
     pub last_check: Box<str>,
     /// Seconds since the last change between UP and DOWN.
     pub last_change: Option<u64>,
+    /// Requests (in TCP mode, connections) that it is working on.
+    pub sessions: u64,
+    /// Requests that wait for it.
+    pub queue: u64,
 }
 
 /// HAProxy's type number of a server's row.
@@ -58,6 +62,8 @@ struct Columns {
     kind: usize,
     check_status: usize,
     last_check: usize,
+    sessions: usize,
+    queue: usize,
     /// How many columns it takes to have all of these.
     needed: usize,
 }
@@ -75,10 +81,16 @@ impl Columns {
             kind: find("type")?,
             check_status: find("check_status")?,
             last_check: find("last_chk")?,
+            sessions: find("scur")?,
+            queue: find("qcur")?,
             needed: 0,
         };
-        let Self { proxy, server, status, last_change, kind, check_status, last_check, .. } = columns;
-        let last = [proxy, server, status, last_change, kind, check_status, last_check].into_iter().max();
+        let Self {
+            proxy, server, status, last_change, kind, check_status, last_check, sessions, queue, ..
+        } = columns;
+        let last = [proxy, server, status, last_change, kind, check_status, last_check, sessions, queue]
+            .into_iter()
+            .max();
         columns.needed = last.map_or(0, |last| last + 1);
         Ok(columns)
     }
@@ -101,8 +113,18 @@ impl Columns {
             check_status: without_mark(&get(self.check_status)).into(),
             last_check: get(self.last_check).into(),
             last_change: get(self.last_change).parse().ok(),
+            sessions: count("scur", &get(self.sessions))?,
+            queue: count("qcur", &get(self.queue))?,
         })
     }
+}
+
+/// An empty field counts nothing; anything else that is no number must not be taken for `no sessions`.
+fn count(column: &str, text: &str) -> Result<u64, String> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| format!("{column} is `{}`", text.escape_debug()))
 }
 
 /// A check that is under way stands as `* ` before the last result.
@@ -218,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    const HEADER: &str = "# pxname,svname,status,lastchg,type,check_status,-,last_chk,extra,\n";
+    const HEADER: &str = "# pxname,svname,qcur,scur,status,lastchg,type,check_status,-,last_chk,extra,\n";
 
     fn rows(text: &str) -> Result<Vec<StatRow>, String> {
         parse(&format!("{HEADER}{text}\n")).map_err(|error| error.to_string())
@@ -226,34 +248,38 @@ mod tests {
 
     #[test]
     fn servers_are_read_by_column_name_and_other_rows_passed_over() {
-        let text = "fe,FRONTEND,OPEN,,0,,,,,\nbe,s1,UP 1/3,17,2,* L4OK,,,,\nbe,BACKEND,UP,17,1,,,,,\n\
-                    be,BACKEND,MAINT,,2,,,,,\n";
+        let text = "fe,FRONTEND,,1,OPEN,,0,,,,,\nbe,s1,2,3,UP 1/3,17,2,* L4OK,,,,\nbe,BACKEND,0,0,UP,17,1,,,,,\n\
+                    be,BACKEND,,,MAINT,,2,,,,,\n";
         let rows = rows(text).unwrap();
         assert_eq!(rows.len(), 2, "a server may be named BACKEND: its type tells");
         assert_eq!(rows[0].server.to_string(), "be/s1");
         assert_eq!((&*rows[0].status.text, &*rows[0].check_status), ("UP 1/3", "L4OK"));
         assert_eq!(rows[0].last_change, Some(17));
+        assert_eq!((rows[0].queue, rows[0].sessions), (2, 3));
+        assert_eq!((rows[1].queue, rows[1].sessions), (0, 0));
         assert_eq!(rows[1].last_change, None);
     }
 
     #[test]
     fn quoted_fields_hold_commas_quotes_and_empty_lines() {
-        let rows = rows("be,s,DOWN,1,2,L7RSP,,\"one, \"\"two\"\"\n\nthree\",,\nbe,t,UP,1,2,,,,,\n").unwrap();
+        let rows =
+            rows("be,s,0,0,DOWN,1,2,L7RSP,,\"one, \"\"two\"\"\n\nthree\",,\nbe,t,0,0,UP,1,2,,,,,\n").unwrap();
         assert_eq!(&*rows[0].last_check, "one, \"two\"\n\nthree");
         assert_eq!(rows[1].server.server(), "t");
     }
 
     #[test]
     fn damaged_rows_are_named_and_longer_ones_taken() {
-        assert_eq!(rows("be,s,UP,1,2\n").unwrap_err(), "row 1: 5 of the first 8 fields");
-        assert_eq!(rows("be,s,DOWN,1,2,L4CON,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
-        assert_eq!(rows("be,s,DOWN,1,2,L4CON,,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
+        assert_eq!(rows("be,s,0,0,UP,1,2\n").unwrap_err(), "row 1: 7 of the first 10 fields");
+        assert_eq!(rows("be,s,0,0,DOWN,1,2,L4CON,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
+        assert_eq!(rows("be,s,0,0,DOWN,1,2,L4CON,,,\"cut off\n").unwrap_err(), "row 1: it is cut off");
         assert_eq!(
-            parse(&format!("{HEADER}be,s,UP,1,2,,,,")).unwrap_err().to_string(),
+            parse(&format!("{HEADER}be,s,0,0,UP,1,2,,,,")).unwrap_err().to_string(),
             "row 1: it is cut off"
         );
-        assert!(rows("be,s t,UP,1,2,,,,,\n").unwrap_err().contains("holds ' '"));
-        assert_eq!(rows("be,s,UP,1,2,,,,,,,,\n").unwrap().len(), 1);
+        assert!(rows("be,s t,0,0,UP,1,2,,,,,\n").unwrap_err().contains("holds ' '"));
+        assert_eq!(rows("be,s,0,0,UP,1,2,,,,,,,,\n").unwrap().len(), 1);
+        assert_eq!(rows("be,s,0,x,UP,1,2,,,,,\n").unwrap_err(), "row 1: scur is `x`");
         assert_eq!(parse("nonsense\n"), Err(DumpError::Header("# pxname,")));
         assert_eq!(parse("# pxname,svname,\n"), Err(DumpError::Column("status")));
     }

@@ -16,6 +16,9 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A list of processes has 2 KB for each.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 
+/// supervisord tells its children where it is, but not how to get in.
+const CREDENTIALS: &str = "set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in the listener's `environment=`";
+
 /// What supervisord said.
 #[derive(Debug)]
 pub(super) enum News {
@@ -118,6 +121,7 @@ impl Inquirer {
                 Err(RpcError::ShuttingDown) => Ok(Some(News::ShuttingDown)),
                 // Another supervisord that lacks this call answers all the same.
                 Err(RpcError::Fault { .. }) if question == Question::Identity => Ok(None),
+                Err(RpcError::Unauthorized) => Err(format!("{}; {CREDENTIALS}", RpcError::Unauthorized)),
                 Err(error) => Err(error.to_string()),
             },
         };

@@ -1,12 +1,14 @@
 //! Streams to the two peers: where to connect, name resolution, and one request with its whole reply under a
-//! deadline. What is said over a stream lives in [`crate::haproxy`] and [`crate::supervisor`].
+//! deadline, for a loop of its own or for those who wait. What is said over a stream lives in [`crate::haproxy`] and [`crate::supervisor`].
 
 mod caller;
 mod endpoint;
 mod exchange;
 mod resolve;
+mod switchboard;
 
 pub use caller::{Caller, Outcome};
 pub use endpoint::{Endpoint, EndpointError};
 pub use exchange::{Exchange, Fault, Limits, Phase, Question};
 pub use resolve::{Address, Resolver};
+pub use switchboard::{Peer, Switchboard};

@@ -10,5 +10,7 @@ mod xml;
 
 pub use codec::{Decoder, MAX_HEADER, MAX_PAYLOAD, ProtocolError, READY, RESULT_OK};
 pub use event::{Event, Header, ProcessChange, Topic};
-pub use process::{Pid, ProcessInfo, ProcessName, ProcessState};
-pub use rpc::{Call, Credentials, RpcError, ServerUrl, ServerUrlError, done, is_whole, pid, processes};
+pub use process::{Pid, ProcessDetails, ProcessInfo, ProcessName, ProcessState};
+pub use rpc::{
+    Call, Credentials, RpcError, ServerUrl, ServerUrlError, details, done, is_whole, pid, processes, version,
+};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A process id in supervisord's pid namespace; never 0.
 pub type Pid = std::num::NonZeroU32;
@@ -124,4 +125,40 @@ pub struct ProcessInfo {
     pub state: ProcessState,
     /// Its pid while it has one.
     pub pid: Option<Pid>,
+}
+
+/// One process with all that `getAllProcessInfo` tells of use to people. Times are epoch seconds by
+/// supervisord's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessDetails {
+    /// Which process, and its state.
+    pub info: ProcessInfo,
+    /// When it was started last.
+    pub started: Option<i64>,
+    /// When it ended last.
+    pub ended: Option<i64>,
+    /// The time of the answer.
+    pub now: i64,
+    /// Why it could not be started; empty where it could.
+    pub spawn_error: String,
+    /// Its last exit status.
+    pub exit_status: i64,
+}
+
+impl ProcessDetails {
+    /// How long its process has been there.
+    #[must_use]
+    pub fn uptime(&self) -> Option<Duration> {
+        self.since(self.started.filter(|_| self.info.state.has_process()))
+    }
+
+    /// How long it has been gone.
+    #[must_use]
+    pub fn downtime(&self) -> Option<Duration> {
+        self.since(self.ended.filter(|_| !self.info.state.has_process()))
+    }
+
+    fn since(&self, moment: Option<i64>) -> Option<Duration> {
+        u64::try_from(self.now - moment?).ok().map(Duration::from_secs)
+    }
 }

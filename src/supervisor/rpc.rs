@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-use super::xml::{self, Response, Value};
-use super::{Pid, ProcessInfo, ProcessName, ProcessState};
+use super::xml::{self, Parameter, Response, Value};
+use super::{Pid, ProcessDetails, ProcessInfo, ProcessName, ProcessState};
 use crate::net::{Endpoint, EndpointError};
 
 /// `SUPERVISOR_SERVER_URL`: `unix:///PATH` or `http://[USER:PASSWORD@]HOST:PORT[/PATH]`.
@@ -73,8 +73,8 @@ fn http(host: &str) -> Result<Endpoint, EndpointError> {
     if has_port { Endpoint::tcp(host) } else { Endpoint::tcp(&format!("{host}:80")) }
 }
 
-/// A call without parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A call of supervisord's interface (its manual, "XML-RPC API Documentation").
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `supervisor.getState`: cheap; it wakes supervisord's loop, which then sends its own news.
     State,
@@ -82,6 +82,20 @@ pub enum Call {
     Pid,
     /// `supervisor.getAllProcessInfo`.
     AllProcessInfo,
+    /// `supervisor.getSupervisorVersion`.
+    Version,
+    /// `supervisor.startProcess` without waiting. While the process is still STOPPING, supervisord says yes
+    /// and starts nothing.
+    Start(ProcessName),
+    /// `supervisor.stopProcess` without waiting.
+    Stop(ProcessName),
+    /// `supervisor.sendRemoteCommEvent`: an event REMOTE_COMMUNICATION for every listener that subscribed.
+    RemoteCommEvent {
+        /// The event's type.
+        kind: String,
+        /// Its data.
+        data: String,
+    },
 }
 
 /// Why a call gave nothing.
@@ -91,10 +105,7 @@ pub enum RpcError {
     #[error("supervisord is shutting down")]
     ShuttingDown,
     /// HTTP status 401.
-    #[error(
-        "user name and password are needed or wrong; set SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD in the \
-         listener's `environment=`"
-    )]
+    #[error("user name and password are needed or wrong")]
     Unauthorized,
     /// Any other fault.
     #[error("fault {code}: {text}")]
@@ -110,18 +121,35 @@ pub enum RpcError {
 }
 
 impl Call {
-    fn method(self) -> &'static str {
+    fn method(&self) -> &'static str {
         match self {
             Self::State => "supervisor.getState",
             Self::Pid => "supervisor.getPID",
             Self::AllProcessInfo => "supervisor.getAllProcessInfo",
+            Self::Version => "supervisor.getSupervisorVersion",
+            Self::Start(_) => "supervisor.startProcess",
+            Self::Stop(_) => "supervisor.stopProcess",
+            Self::RemoteCommEvent { .. } => "supervisor.sendRemoteCommEvent",
+        }
+    }
+
+    fn body(&self) -> String {
+        match self {
+            Self::State | Self::Pid | Self::AllProcessInfo | Self::Version => xml::call(self.method(), &[]),
+            Self::Start(name) | Self::Stop(name) => {
+                let name = format!("{}:{}", name.group, name.process);
+                xml::call(self.method(), &[Parameter::Text(&name), Parameter::Bool(false)])
+            }
+            Self::RemoteCommEvent { kind, data } => {
+                xml::call(self.method(), &[Parameter::Text(kind), Parameter::Text(data)])
+            }
         }
     }
 
     /// The whole HTTP request. HTTP/1.0, so that the server closes and never sends chunks.
     #[must_use]
-    pub fn request(self, credentials: Option<&Credentials>) -> Vec<u8> {
-        let body = xml::call(self.method());
+    pub fn request(&self, credentials: Option<&Credentials>) -> Vec<u8> {
+        let body = self.body();
         let authorization = credentials.map(authorization).unwrap_or_default();
         format!(
             "POST /RPC2 HTTP/1.0\r\nHost: localhost\r\n{authorization}Content-Type: text/xml\r\n\
@@ -138,12 +166,20 @@ fn authorization(Credentials { user, password }: &Credentials) -> String {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.method())
+        match self {
+            Self::Start(name) | Self::Stop(name) => write!(f, "{} {name}", self.method()),
+            _ => f.write_str(self.method()),
+        }
     }
 }
 
 /// Reads the reply to [`Call::AllProcessInfo`].
 pub fn processes(reply: &[u8]) -> Result<Vec<ProcessInfo>, RpcError> {
+    Ok(details(reply)?.into_iter().map(|details| details.info).collect())
+}
+
+/// Reads the reply to [`Call::AllProcessInfo`], with all that is of use to people.
+pub fn details(reply: &[u8]) -> Result<Vec<ProcessDetails>, RpcError> {
     let Value::Array(values) = value(reply)? else { return Err(unexpected("no array")) };
     values.into_iter().map(process).collect()
 }
@@ -156,18 +192,27 @@ pub fn pid(reply: &[u8]) -> Result<Option<Pid>, RpcError> {
     }
 }
 
+/// Reads the reply to [`Call::Version`].
+pub fn version(reply: &[u8]) -> Result<String, RpcError> {
+    match value(reply)? {
+        Value::Text(version) => Ok(version),
+        _ => Err(unexpected("no text")),
+    }
+}
+
 /// Reads a reply of which only success matters.
 pub fn done(reply: &[u8]) -> Result<(), RpcError> {
     value(reply).map(|_| ())
 }
 
-fn process(value: Value) -> Result<ProcessInfo, RpcError> {
+fn process(value: Value) -> Result<ProcessDetails, RpcError> {
     let Value::Struct(mut members) = value else { return Err(unexpected("no struct")) };
     let mut text = |key: &str| match members.remove(key) {
         Some(Value::Text(text)) => Ok(text),
         _ => Err(unexpected(&format!("no text `{key}` in a process"))),
     };
     let name = ProcessName { group: text("group")?, process: text("name")? };
+    let spawn_error = text("spawnerr").unwrap_or_default();
     let mut number = |key: &str| match members.remove(key) {
         Some(Value::Int(number)) => Ok(number),
         _ => Err(unexpected(&format!("no number `{key}` in a process"))),
@@ -175,7 +220,16 @@ fn process(value: Value) -> Result<ProcessInfo, RpcError> {
     let code = number("state")?;
     let state = ProcessState::from_code(code)
         .ok_or_else(|| unexpected(&format!("unknown state {code} of `{name}`")))?;
-    Ok(ProcessInfo { name, state, pid: to_pid(number("pid")?) })
+    let info = ProcessInfo { name, state, pid: to_pid(number("pid")?) };
+    let mut epoch = |key: &str| number(key).ok().filter(|seconds| *seconds > 0);
+    Ok(ProcessDetails {
+        info,
+        started: epoch("start"),
+        ended: epoch("stop"),
+        now: epoch("now").unwrap_or_default(),
+        spawn_error,
+        exit_status: number("exitstatus").unwrap_or_default(),
+    })
 }
 
 fn to_pid(number: i64) -> Option<Pid> {
@@ -299,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_written_as_xml() {
+        let web = ProcessName { group: "app".into(), process: "a<b".into() };
+        let request = String::from_utf8(Call::Stop(web).request(None)).unwrap();
+        assert!(request.contains(
+            "<params><param><value><string>app:a&lt;b</string></value></param>\
+             <param><value><boolean>0</boolean></value></param></params>"
+        ));
+        let call = Call::RemoteCommEvent { kind: "k".into(), data: "{\"a\":\"&\"}".into() };
+        let request = String::from_utf8(call.request(None)).unwrap();
+        assert!(request.contains("<string>{&quot;a&quot;:&quot;&amp;&quot;}</string>"), "{request}");
+    }
+
+    #[test]
     fn processes_are_read() {
         let value = format!(
             "<array><data><value><struct>{}{}{}{}</struct></value></data></array>",
@@ -310,6 +377,7 @@ mod tests {
         let name = ProcessName { group: "web".into(), process: "web_00".into() };
         let expected = ProcessInfo { name, state: ProcessState::Running, pid: Pid::new(77) };
         assert_eq!(processes(&answer(&value)), Ok(vec![expected]));
+        assert_eq!(details(&answer(&value)).unwrap()[0].uptime(), None, "another supervisord may tell less");
         assert_eq!(pid(&answer("<int>0</int>")), Ok(None));
     }
 

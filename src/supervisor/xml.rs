@@ -1,8 +1,9 @@
-//! XML-RPC values (the XML-RPC specification): reading replies and writing calls without parameters.
+//! XML-RPC (its specification): writing calls and reading replies.
 
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
+use quick_xml::escape::escape;
 use quick_xml::events::{BytesRef, Event};
 use thiserror::Error;
 
@@ -39,9 +40,27 @@ pub(super) enum XmlError {
 /// supervisord nests three deep.
 const MAX_DEPTH: usize = 16;
 
-pub(super) fn call(method: &str) -> String {
+/// A parameter of a call. Text is written as it is: XML has no way to carry control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameter<'a> {
+    Text(&'a str),
+    Bool(bool),
+}
+
+pub(super) fn call(method: &str, parameters: &[Parameter<'_>]) -> String {
+    let parameters: String = parameters
+        .iter()
+        .map(|parameter| match parameter {
+            Parameter::Text(text) => {
+                format!("<param><value><string>{}</string></value></param>", escape(*text))
+            }
+            Parameter::Bool(value) => {
+                format!("<param><value><boolean>{}</boolean></value></param>", u8::from(*value))
+            }
+        })
+        .collect();
     format!(
-        "<?xml version='1.0'?>\n<methodCall><methodName>{method}</methodName><params></params></methodCall>"
+        "<?xml version='1.0'?>\n<methodCall><methodName>{method}</methodName><params>{parameters}</params></methodCall>"
     )
 }
 

@@ -117,6 +117,8 @@ mod tests {
             check_status: check.into(),
             last_check: if check.is_empty() { "".into() } else { "Connection refused".into() },
             last_change: Some(last_change),
+            sessions: 0,
+            queue: 0,
         }
     }
 

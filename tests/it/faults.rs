@@ -271,9 +271,10 @@ fn a_process_on_its_way_out_does_not_fool_the_poller() {
 
 #[test]
 fn a_cut_or_foreign_survey_changes_nothing() {
-    for text in
-        ["Pid: 9\n\n# pxname,svname,status,lastchg,type,check_status,last_chk,\napp,a1,UP,5,2,,,\n", "x\n\n"]
-    {
+    for text in [
+        "Pid: 9\n\n# pxname,svname,qcur,scur,status,lastchg,type,check_status,last_chk,\napp,a1,0,0,UP,5,2,,,\n",
+        "x\n\n",
+    ] {
         let (mut listener, fake, _directory) = start(&["--poll-interval", "100ms"]);
         listener.process("a1", "STOPPED");
         fake.on("show info", [reply(text)]);

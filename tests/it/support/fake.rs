@@ -139,7 +139,7 @@ pub(crate) fn servers_state(admin: u32) -> String {
 pub(crate) fn survey(status: &str) -> String {
     let info =
         "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStart_time_sec: 1000\nUptime_sec: 50\nStopping: 0\n\n";
-    let header = "# pxname,svname,status,lastchg,type,check_status,last_chk,\n";
-    let rows: String = (1..=3).map(|number| format!("app,a{number},{status},5,2,,,\n")).collect();
+    let header = "# pxname,svname,qcur,scur,status,lastchg,type,check_status,last_chk,\n";
+    let rows: String = (1..=3).map(|number| format!("app,a{number},0,0,{status},5,2,,,\n")).collect();
     format!("{info}{header}{rows}\n")
 }
