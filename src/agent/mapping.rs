@@ -173,6 +173,19 @@ impl Rule {
         }
     }
 
+    /// The process that the rule means, where it can be told without seeing one: of a rule for any group, the
+    /// group is taken to have the program's name.
+    #[must_use]
+    pub fn fixed_process(&self) -> Option<ProcessName> {
+        match &self.program {
+            Pattern::Exact(process) => {
+                let group = self.group.clone().unwrap_or_else(|| process.clone());
+                Some(ProcessName { group, process: process.clone() })
+            }
+            Pattern::Wildcard { .. } => None,
+        }
+    }
+
     /// The argument as it was typed.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -8,6 +8,8 @@ mod inquiry;
 mod mapping;
 mod note;
 mod reconcile;
+pub mod rollout;
+mod roster;
 mod wanted;
 
 pub use actions::{Actions, Override};
@@ -16,4 +18,5 @@ pub use inquiry::{Inquiry, Question};
 pub use mapping::{Mapping, MappingError, Rule};
 pub use note::{Note, similar};
 pub use reconcile::{Answer, Reconciler, ReconcilerSettings, Step, Trouble};
+pub use roster::{Member, NoSuchTarget, Roster, Target, TargetError};
 pub use wanted::{Life, Mark, Reaction, Staleness, SyncOutcome, Wanted, Wish};

@@ -67,6 +67,14 @@ impl Switchboard {
         outcome.ok_or_else(|| io::Error::other("a call ended without an outcome"))
     }
 
+    /// Lets time pass; a signal ends it early.
+    pub fn pause(&mut self, length: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut Events::with_capacity(1), Some(length)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
         let deadline = self.callers.iter().filter_map(Caller::deadline).min();

@@ -1,0 +1,242 @@
+//! A command at work: it looks, does what is decided, and looks again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::peers::accepted as call_accepted;
+use super::{Interrupts, Peers, Probe, Site};
+use crate::agent::rollout::{Action, Failure, Rollout, Sight};
+use crate::agent::{KIND, Order};
+use crate::haproxy::{AdminState, Command, ServerRef, accepted};
+use crate::store::HoldsFile;
+use crate::supervisor::{self, Call, ProcessName, ProcessState};
+
+/// What a command sees of the world, and what it does to it.
+#[derive(Debug)]
+pub struct Errand {
+    site: Site,
+    peers: Peers,
+    /// In whose name the listener is told.
+    by: String,
+    probe: Option<Probe>,
+    sight: Sight,
+    claims: BTreeMap<ServerRef, AdminState>,
+    renew_at: Option<Instant>,
+    quiet_turns: u32,
+}
+
+/// A claim ends by itself after this many seconds: a command that was killed leaves nothing drained behind.
+const CLAIM_SECONDS: u32 = 10;
+const RENEW_AFTER: Duration = Duration::from_secs(3);
+/// Between two looks while things move, and the most that it becomes while they do not.
+const FASTEST: Duration = Duration::from_millis(20);
+const SLOWEST: Duration = Duration::from_millis(200);
+/// Looks without news before the pace slackens.
+const PATIENT_TURNS: u32 = 100;
+
+impl Errand {
+    /// Takes a first look, whatever it shows.
+    pub fn new(site: Site, by: String, probe: Option<Probe>) -> io::Result<Self> {
+        let nothing = Sight {
+            processes: Err("supervisord was not asked yet".into()),
+            looks: Vec::new(),
+            holds: BTreeMap::new(),
+            probes: BTreeMap::new(),
+        };
+        let mut errand = Self {
+            peers: Peers::new(&site)?,
+            site,
+            by,
+            probe,
+            sight: nothing,
+            claims: BTreeMap::new(),
+            renew_at: None,
+            quiet_turns: 0,
+        };
+        errand.look()?;
+        Ok(errand)
+    }
+
+    /// What was seen last.
+    #[must_use]
+    pub fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// What it works on.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The peers, for what is no look.
+    pub fn peers(&mut self) -> &mut Peers {
+        &mut self.peers
+    }
+
+    /// Looks at all peers at the same time.
+    pub fn look(&mut self) -> io::Result<&Sight> {
+        let (processes, looks) = self.peers.look()?;
+        let processes = processes
+            .map(|list| list.into_iter().map(|details| (details.info.name.clone(), details)).collect());
+        self.sight = Sight {
+            processes,
+            looks,
+            holds: self.holds(),
+            probes: std::mem::take(&mut self.sight.probes),
+        };
+        Ok(&self.sight)
+    }
+
+    /// Holds that cannot be read are told by `status` and `check`; here they must not stop anything.
+    fn holds(&self) -> BTreeMap<ServerRef, String> {
+        let file = self.site.holds_file.as_ref().map(HoldsFile::new);
+        let holds = file.and_then(|file| file.load().ok()).unwrap_or_default();
+        holds.iter().map(|hold| (hold.server.clone(), hold.to_string())).collect()
+    }
+
+    /// Goes on with a rollout until it is over, or has been interrupted twice. `show` is called at each turn.
+    pub fn roll_out(
+        &mut self,
+        rollout: &mut Rollout,
+        interrupts: &mut Interrupts,
+        mut show: impl FnMut(Instant, &Rollout, &Sight),
+    ) -> io::Result<()> {
+        while !rollout.is_over() && interrupts.count() < 2 {
+            let now = Instant::now();
+            if interrupts.count() > 0 && !rollout.is_interrupted() {
+                rollout.interrupt();
+            }
+            self.look()?;
+            let actions = rollout.advance(now, &self.sight);
+            let moved = !actions.is_empty();
+            self.sight.probes.clear();
+            for (action, failure) in self.perform(actions)? {
+                rollout.failed(now, &action, &failure);
+            }
+            show(now, rollout, &self.sight);
+            self.pause(moved)?;
+        }
+        self.unclaim_all()
+    }
+
+    /// Carries actions out, one after the other; gives those that failed.
+    pub fn perform(&mut self, actions: Vec<Action>) -> io::Result<Vec<(Action, Failure)>> {
+        let mut failures = Vec::new();
+        for action in actions {
+            if let Err(failure) = self.act(&action)? {
+                failures.push((action, failure));
+            }
+        }
+        self.renew_claims()?;
+        Ok(failures)
+    }
+
+    fn act(&mut self, action: &Action) -> io::Result<Result<(), Failure>> {
+        match action {
+            Action::Set { haproxy, server, state, gate } => {
+                let command = Command::SetState { server: server.clone(), state: *state, gate: *gate };
+                self.peers.tell(*haproxy, &command, accepted)
+            }
+            Action::ShutdownSessions { haproxy, server } => {
+                self.peers.tell(*haproxy, &Command::ShutdownSessions(server.clone()), accepted)
+            }
+            Action::Claim(servers, state) => self.claim(servers, *state).map(Ok),
+            Action::Unclaim(servers) => self.unclaim(servers).map(Ok),
+            Action::Stop(program) => {
+                self.peers.call_supervisord(&Call::Stop(program.clone()), call_accepted)
+            }
+            Action::Start(program) => {
+                self.peers.call_supervisord(&Call::Start(program.clone()), call_accepted)
+            }
+            Action::Probe(program) => {
+                let result = self.probe(program);
+                self.sight.probes.insert(program.clone(), result);
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    fn probe(&self, program: &ProcessName) -> Result<(), String> {
+        let Some(probe) = &self.probe else { return Ok(()) };
+        let (servers, _) = self.site.mapping.servers(program);
+        let found = self.sight.looks.iter().flatten().find_map(|look| {
+            servers.iter().find_map(|server| Some((server, look.servers.get(server)?.address.clone())))
+        });
+        let (server, address) = found.ok_or_else(|| "no HAProxy has its server".to_owned())?;
+        probe.ask(program, server, address.as_deref())
+    }
+
+    // --- the listener
+
+    /// Whether the listener runs and takes orders.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.site.listener.as_ref().is_some_and(|listener| {
+            let processes = self.sight.processes.as_ref().ok();
+            let details = processes.and_then(|processes| processes.get(&listener.name));
+            listener.hears_orders
+                && details.is_some_and(|details| details.info.state == ProcessState::Running)
+        })
+    }
+
+    /// Tells the listener, through supervisord. It cannot be told from here whether it has heard.
+    pub fn order(&mut self, order: &Order) -> io::Result<Result<(), Failure>> {
+        let call = Call::RemoteCommEvent { kind: KIND.into(), data: order.to_json() };
+        self.peers.call_supervisord(&call, supervisor::done)
+    }
+
+    fn claim(&mut self, servers: &[ServerRef], state: AdminState) -> io::Result<()> {
+        self.claims.extend(servers.iter().map(|server| (server.clone(), state)));
+        self.send_claim(servers.to_vec(), state)
+    }
+
+    fn unclaim(&mut self, servers: &[ServerRef]) -> io::Result<()> {
+        self.claims.retain(|server, _| !servers.contains(server));
+        if self.is_heard() {
+            // If this is lost, the claim ends by itself.
+            let _ = self.order(&Order::Unclaim { servers: servers.to_vec(), by: self.by.clone() })?;
+        }
+        Ok(())
+    }
+
+    fn unclaim_all(&mut self) -> io::Result<()> {
+        let servers: Vec<ServerRef> = self.claims.keys().cloned().collect();
+        if servers.is_empty() { Ok(()) } else { self.unclaim(&servers) }
+    }
+
+    fn renew_claims(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if self.claims.is_empty() || self.renew_at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        for state in [AdminState::Drain, AdminState::Maint] {
+            let claims = self.claims.iter().filter(|(_, claimed)| **claimed == state);
+            let servers: Vec<ServerRef> = claims.map(|(server, _)| server.clone()).collect();
+            if !servers.is_empty() {
+                self.send_claim(servers, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_claim(&mut self, servers: Vec<ServerRef>, state: AdminState) -> io::Result<()> {
+        self.renew_at = Some(Instant::now() + RENEW_AFTER);
+        if self.is_heard() {
+            let order = Order::Claim { servers, state, by: self.by.clone(), seconds: CLAIM_SECONDS };
+            // Without it, the listener may report a drift. What is set is looked at again in any case.
+            let _ = self.order(&order)?;
+        }
+        Ok(())
+    }
+
+    // --- pace
+
+    /// Waits for the next look: shortly while things move.
+    pub fn pause(&mut self, moved: bool) -> io::Result<()> {
+        self.quiet_turns = if moved { 0 } else { self.quiet_turns.saturating_add(1) };
+        let slack = self.quiet_turns.saturating_sub(PATIENT_TURNS).min(9) + 1;
+        self.peers.pause((FASTEST * slack).min(SLOWEST))
+    }
+}

@@ -1,0 +1,177 @@
+//! The two peers, asked and told by blocking calls.
+
+use std::io;
+use std::time::Duration;
+
+use super::Site;
+use crate::agent::rollout::Failure;
+use crate::haproxy::{Command, Look, ReplyError};
+use crate::net::{Limits, Outcome, Peer, Question, Switchboard};
+use crate::supervisor::{
+    self, Call, Credentials, ProcessDetails, RpcError, is_whole,
+};
+
+/// The largest reply that is taken: `show stat` and `show servers state` of 100,000 servers have 35 MB.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+/// supervisord answers within milliseconds, unless it is busy or hangs.
+const RPC_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// supervisord and all HAProxies.
+#[derive(Debug)]
+pub struct Peers {
+    board: Switchboard,
+    haproxies: Vec<(String, Peer)>,
+    supervisord: (String, Peer),
+    credentials: Option<Credentials>,
+    timeout: Duration,
+}
+
+impl Peers {
+    /// Nothing is sent yet.
+    pub fn new(site: &Site) -> io::Result<Self> {
+        let mut board = Switchboard::new()?;
+        let haproxies = site.haproxies.iter();
+        let haproxies = haproxies
+            .map(|endpoint| (format!("haproxy {endpoint}"), board.connect(endpoint.clone())))
+            .collect();
+        let endpoint = &site.supervisord.endpoint;
+        let supervisord = (format!("supervisord {endpoint}"), board.connect(endpoint.clone()));
+        let credentials = site.supervisord.credentials.clone();
+        Ok(Self { board, haproxies, supervisord, credentials, timeout: site.timeout })
+    }
+
+    /// How an HAProxy is called in messages.
+    #[must_use]
+    pub fn name(&self, haproxy: usize) -> &str {
+        self.haproxies.get(haproxy).map_or("haproxy", |(name, _)| name)
+    }
+
+    /// How many HAProxies there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.haproxies.len()
+    }
+
+    /// Looks at all of them at the same time.
+    pub fn look(&mut self) -> io::Result<(Result<Vec<ProcessDetails>, String>, Vec<Result<Look, String>>)> {
+        let (_, supervisord) = self.supervisord;
+        let mut questions = vec![(supervisord, self.call(&Call::AllProcessInfo))];
+        questions.extend(self.haproxies.iter().map(|(_, peer)| (*peer, self.command(&Command::Look))));
+        let mut outcomes = self.board.ask_all(questions)?.into_iter();
+        let processes = outcomes.next().map(|outcome| self.understand_processes(outcome));
+        let looks = self.haproxies.iter().zip(outcomes).map(|((name, _), outcome)| look(name, outcome));
+        Ok((processes.unwrap_or_else(|| Err("not asked".into())), looks.collect()))
+    }
+
+    /// One command for one HAProxy, and what its reply is taken for.
+    pub fn tell<T>(
+        &mut self,
+        haproxy: usize,
+        command: &Command,
+        read: impl FnOnce(&[u8]) -> Result<T, ReplyError>,
+    ) -> io::Result<Result<T, Failure>> {
+        let question = self.command(command);
+        let Some((name, peer)) = self.haproxies.get(haproxy) else {
+            return Ok(Err(Failure::Permanent(format!("there is no HAProxy number {haproxy}"))));
+        };
+        let outcome = self.board.ask(*peer, question)?;
+        Ok(understand(name, command, outcome, read))
+    }
+
+    /// One call of supervisord, and what its reply is taken for.
+    pub fn call_supervisord<T>(
+        &mut self,
+        call: &Call,
+        read: impl FnOnce(&[u8]) -> Result<T, RpcError>,
+    ) -> io::Result<Result<T, Failure>> {
+        let question = self.call(call);
+        let (name, peer) = &self.supervisord;
+        let outcome = self.board.ask(*peer, question)?;
+        let what = format!("{name}: {call}");
+        Ok(match outcome {
+            Err(fault) => Err(Failure::Passing(format!("{what}: {fault}"))),
+            Ok(reply) => read(&reply).map_err(|error| rpc_failure(&what, &error)),
+        })
+    }
+
+    /// Lets time pass; a signal ends it early.
+    pub fn pause(&mut self, length: Duration) -> io::Result<()> {
+        self.board.pause(length)
+    }
+
+    fn understand_processes(&self, outcome: Outcome) -> Result<Vec<ProcessDetails>, String> {
+        let (name, _) = &self.supervisord;
+        let reply = outcome.map_err(|fault| format!("{name}: {fault}"))?;
+        supervisor::details(&reply).map_err(|error| format!("{name}: {}", with_advice(&error)))
+    }
+
+    fn call(&self, call: &Call) -> Question {
+        let request = call.request(self.credentials.as_ref());
+        Question { request, is_whole, limits: Limits { time: RPC_TIMEOUT, bytes: MAX_REPLY } }
+    }
+
+    fn command(&self, command: &Command) -> Question {
+        let limits = Limits { time: self.timeout, bytes: MAX_REPLY };
+        Question { request: command.line().into_bytes(), limits, ..Question::default() }
+    }
+}
+
+fn look(name: &str, outcome: Outcome) -> Result<Look, String> {
+    let reply = outcome.map_err(|fault| format!("{name}: {fault}"))?;
+    let look = Look::parse(&reply).map_err(|error| format!("{name}: {}: {error}", Command::Look))?;
+    // What it says is true of connections that are about to end, and of no others.
+    if look.info.stopping { Err(format!("{name}: the process that answers is being replaced")) } else { Ok(look) }
+}
+
+fn understand<T>(
+    name: &str,
+    command: &Command,
+    outcome: Outcome,
+    read: impl FnOnce(&[u8]) -> Result<T, ReplyError>,
+) -> Result<T, Failure> {
+    let reply = outcome.map_err(|fault| Failure::Passing(format!("{name}: {command}: {fault}")))?;
+    read(&reply).map_err(|error| {
+        let what = format!("{name}: {command}: {error}");
+        match error {
+            ReplyError::Refused(refusal) if refusal.is_permanent() => Failure::Permanent(what),
+            _ => Failure::Passing(what),
+        }
+    })
+}
+
+/// Faults of supervisord (supervisor/xmlrpc.py, `Faults`) that say what was wanted is so already.
+const ALREADY_STARTED: i64 = 60;
+const NOT_RUNNING: i64 = 70;
+/// Faults that no further try will change: `BAD_NAME`, `NO_FILE`, `NOT_EXECUTABLE`, `FAILED`,
+/// `ABNORMAL_TERMINATION`, `SPAWN_ERROR`.
+const PERMANENT: [i64; 6] = [10, 20, 21, 30, 40, 50];
+
+/// Reads the reply to a start or a stop: what is so already is no failure.
+pub(super) fn accepted(reply: &[u8]) -> Result<(), RpcError> {
+    match supervisor::done(reply) {
+        Err(RpcError::Fault { code: ALREADY_STARTED | NOT_RUNNING, .. }) => Ok(()),
+        result => result,
+    }
+}
+
+fn rpc_failure(what: &str, error: &RpcError) -> Failure {
+    let text = format!("{what}: {}", with_advice(error));
+    match error {
+        RpcError::Unauthorized => Failure::Permanent(text),
+        RpcError::Fault { code, .. } if PERMANENT.contains(code) => Failure::Permanent(text),
+        // A process that changes its state in the middle of a call gives HTTP status 500: what is so now shows
+        // at the next look.
+        RpcError::Fault { .. } | RpcError::ShuttingDown | RpcError::Malformed(_) => Failure::Passing(text),
+    }
+}
+
+fn with_advice(error: &RpcError) -> String {
+    match error {
+        RpcError::Unauthorized => format!(
+            "{error}; give `username` and `password` in [supervisorctl], or --supervisor-url \
+             http://USER:PASSWORD@HOST:PORT"
+        ),
+        RpcError::ShuttingDown => format!("{error} or restarting"),
+        _ => error.to_string(),
+    }
+}
