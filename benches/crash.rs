@@ -172,7 +172,7 @@ fn sections(haproxy: &Haproxy, flags: Option<&str>) -> Outcome<String> {
     let listener = |flags| {
         format!(
             "[eventlistener:haproxy]\ncommand={} {flags} {} web:app/web\n\
-             events=PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE\nbuffer_size=256\nstdout_logfile=NONE\n",
+             events=PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE,REMOTE_COMMUNICATION\nbuffer_size=256\nstdout_logfile=NONE\n",
             env!("CARGO_BIN_EXE_supervisor-haproxy"),
             haproxy.socket().display()
         )

@@ -5,9 +5,11 @@
 
 pub mod agent;
 pub mod cli;
-//pub mod control;
+pub mod control;
 pub mod haproxy;
+pub mod ini;
 pub mod listen;
 pub mod net;
+pub mod store;
 pub mod supervisor;
 pub mod watch;

@@ -1,8 +1,9 @@
-//! Any PROGRAM and SOCKET argument is taken or refused, and none smuggles a command into HAProxy.
+//! Any PROGRAM and SOCKET argument, order and list of holds is taken or refused, and none smuggles a command into
+//! HAProxy or a line into the log.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use supervisor_haproxy::agent::{Override, Rule};
+use supervisor_haproxy::agent::{Holds, Order, Override, Rule};
 use supervisor_haproxy::haproxy::{AdminState, Command};
 use supervisor_haproxy::net::Endpoint;
 use supervisor_haproxy::supervisor::{ProcessName, ServerUrl};
@@ -13,6 +14,16 @@ fuzz_target!(|words: (String, String)| {
     let _ = argument.parse::<ServerUrl>();
     if let Ok(endpoint) = argument.parse::<Endpoint>() {
         assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+    }
+    match Order::parse(&argument) {
+        Ok(order) => {
+            assert!(!order.by().contains(char::is_control));
+            assert_eq!(Order::parse(&order.to_json()), Ok(order));
+        }
+        Err(error) => assert!(!error.to_string().contains(char::is_control)),
+    }
+    if let Ok(holds) = Holds::parse(&argument) {
+        assert_eq!(Holds::parse(&holds.to_json()), Ok(holds));
     }
     let name = ProcessName { group: process.clone(), process };
     if let Ok(rule) = argument.parse::<Rule>()

@@ -240,6 +240,12 @@ impl Reconciler {
         self.servers.insert(wish.server.clone(), Server { phase, tried, ..Server::new(wish.state) });
     }
 
+    /// Nothing is wanted of a server any more: it is left as it is.
+    pub fn forget(&mut self, server: &ServerRef) {
+        self.servers.remove(server);
+        self.unexplained.retain(|(unexplained, _)| unexplained != server);
+    }
+
     /// All that is wanted is to be told again: HAProxy was replaced, or the operator asks for it.
     pub fn reapply(&mut self, now: Instant) {
         self.barred = None;
@@ -677,6 +683,20 @@ mod tests {
             self.finish(&step, Err(Trouble::Silence("connection refused".into())));
             step
         }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_told_never_again() {
+        let mut bench = Bench::new(SETTINGS, &[("be/a", 0, 0), ("be/b", 0, 0)]);
+        bench.want("be/a", AdminState::Maint);
+        let step = bench.reconciler.next(bench.now).unwrap();
+        bench.reconciler.forget(&server("be/a"));
+        let answer = bench.answer(&step);
+        bench.finish(&step, answer);
+        bench.want("be/b", AdminState::Maint);
+        bench.reconciler.forget(&server("be/b"));
+        bench.reconciler.reapply(bench.now);
+        assert!(bench.poll().is_empty() && bench.reconciler.is_settled());
     }
 
     #[test]

@@ -162,7 +162,9 @@ impl Roster {
             if found.is_empty() {
                 errors.push(self.explain(target));
             }
-            found.into_iter().for_each(|member| add(&mut selected, member));
+            for member in found {
+                add(&mut selected, member);
+            }
         }
         if errors.is_empty() { Ok(selected) } else { Err(errors) }
     }

@@ -1,10 +1,12 @@
-//! What is wanted of each server. Events, deaths and answers of XML-RPC change it; it is level-triggered, so
-//! whatever HAProxy could not take yet is still known here.
+//! What is wanted of each server. Events, deaths and answers of XML-RPC change what its programs ask for, and
+//! orders what keeps it from that; the less available counts. It is level-triggered, so whatever HAProxy could
+//! not take yet is still known here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Actions, Mapping};
+use super::restraints::Restraints;
+use super::{Actions, Claim, Expired, Hold, Holds, Mapping};
 use crate::haproxy::{AdminState, NameError, ServerRef};
 use crate::supervisor::{Pid, ProcessChange, ProcessInfo, ProcessName, ProcessState};
 
@@ -66,6 +68,16 @@ pub struct SyncOutcome {
     pub bad_names: Vec<NameError>,
 }
 
+/// What the end of holds or claims led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relief {
+    /// Servers of which something else is wanted now.
+    pub wishes: Vec<Wish>,
+    /// Servers of which nothing is wanted any more, because nothing is known of their programs, or they have
+    /// none. They are to be left as they are.
+    pub free: Vec<ServerRef>,
+}
+
 /// A moment in the order of events; see [`Wanted::mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
@@ -77,6 +89,7 @@ pub struct Wanted {
     actions: Actions,
     processes: BTreeMap<ProcessName, Process>,
     servers: BTreeMap<ServerRef, Server>,
+    restraints: Restraints,
     handled: u64,
     leaving: bool,
 }
@@ -94,9 +107,14 @@ struct Process {
     servers: Vec<ServerRef>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Server {
+    /// Whether a rule has named it, and not an order alone.
+    is_mapped: bool,
     processes: BTreeSet<ProcessName>,
+    /// What its processes ask for, or asked for last.
+    asked: Option<AdminState>,
+    /// What is wanted of it.
     wish: Option<AdminState>,
 }
 
@@ -139,6 +157,11 @@ impl Process {
         self.alive().filter(|pid| contradicts(change, *pid)).map(Staleness::Alive)
     }
 
+    /// Whether it asks for a drain because it stops.
+    fn drains_to_stop(&self) -> bool {
+        self.wish == AdminState::Drain && self.effective() == ProcessState::Stopping
+    }
+
     /// Whether supervisord will have news soon.
     fn in_transition(&self, now: Instant) -> bool {
         match self.state {
@@ -163,9 +186,9 @@ impl Wanted {
     /// Nothing is known of any process, and nothing wanted yet.
     #[must_use]
     pub fn new(mapping: Mapping, actions: Actions) -> Self {
-        let servers = mapping.fixed_servers().map(|server| (server, Server::new())).collect();
-        let processes = BTreeMap::new();
-        Self { mapping, actions, processes, servers, handled: 0, leaving: false }
+        let servers = mapping.fixed_servers().map(|server| (server, Server::mapped())).collect();
+        let (processes, restraints) = (BTreeMap::new(), Restraints::default());
+        Self { mapping, actions, processes, servers, restraints, handled: 0, leaving: false }
     }
 
     /// Follows an event, unless it is older than what is known. `life` is that of the pid it names.
@@ -247,13 +270,71 @@ impl Wanted {
     pub fn give_up_all(&mut self) -> Vec<Wish> {
         let state = AdminState::Maint;
         let mut wishes = Vec::new();
-        for (server, entry) in &mut self.servers {
+        for (server, entry) in self.servers.iter_mut().filter(|(_, entry)| entry.is_mapped) {
+            entry.asked = Some(state);
             if entry.wish != Some(state) {
                 entry.wish = Some(state);
                 wishes.push(Wish { server: server.clone(), state });
             }
         }
         wishes
+    }
+
+    /// Servers stay in maint from now on, whatever their programs do.
+    pub fn hold(&mut self, holds: &[Hold]) -> Vec<Wish> {
+        for hold in holds {
+            self.restraints.hold(hold);
+        }
+        self.restrain(holds.iter().map(|hold| &hold.server))
+    }
+
+    /// Servers are held no longer.
+    pub fn release(&mut self, servers: &[ServerRef]) -> Relief {
+        for server in servers {
+            self.restraints.release(server);
+        }
+        self.relieve(servers)
+    }
+
+    /// A command claims servers, or renews its claim. It replaces those of other commands.
+    pub fn claim(&mut self, servers: &[ServerRef], claim: &Claim) -> Vec<Wish> {
+        for server in servers {
+            self.restraints.claim(server, claim);
+        }
+        self.restrain(servers.iter())
+    }
+
+    /// A command needs its claims no longer; those of others stay.
+    pub fn unclaim(&mut self, servers: &[ServerRef], by: &str) -> Relief {
+        for server in servers {
+            self.restraints.unclaim(server, by);
+        }
+        self.relieve(servers)
+    }
+
+    /// Ends the claims that were not renewed in time, and tells which.
+    pub fn expire_claims(&mut self, now: Instant) -> (Relief, Vec<Expired>) {
+        let expired = self.restraints.expire(now);
+        let servers: Vec<ServerRef> = expired.iter().map(|expired| expired.server.clone()).collect();
+        (self.relieve(&servers), expired)
+    }
+
+    /// When [`Self::expire_claims`] has something to do.
+    #[must_use]
+    pub fn claims_due_at(&self) -> Option<Instant> {
+        self.restraints.due_at()
+    }
+
+    /// What is held.
+    #[must_use]
+    pub fn holds(&self) -> &Holds {
+        self.restraints.holds()
+    }
+
+    /// The claim on a server.
+    #[must_use]
+    pub fn claim_of(&self, server: &ServerRef) -> Option<&Claim> {
+        self.restraints.claim_of(server)
     }
 
     /// Whether supervisord is about to have news of a mapped program.
@@ -290,7 +371,7 @@ impl Wanted {
     /// Whether a server of HAProxy stands for a program: one that was named or seen.
     #[must_use]
     pub fn has_server(&self, server: &ServerRef) -> bool {
-        self.servers.contains_key(server)
+        self.servers.get(server).is_some_and(|entry| entry.is_mapped)
     }
 
     /// Makes a mapped process known; whether it is new, and which of its names are bad.
@@ -303,7 +384,8 @@ impl Wanted {
             return (false, bad_names);
         }
         for server in &servers {
-            let entry = self.servers.entry(server.clone()).or_insert_with(Server::new);
+            let entry = self.servers.entry(server.clone()).or_default();
+            entry.is_mapped = true;
             entry.processes.insert(name.clone());
         }
         self.processes.insert(name.clone(), Process::new(now, servers));
@@ -347,10 +429,52 @@ impl Wanted {
     fn weigh(&mut self, server: &ServerRef) -> Option<Wish> {
         let entry = self.servers.get_mut(server)?;
         let wishes = entry.processes.iter().filter_map(|name| self.processes.get(name));
-        let state = wishes.map(|process| process.wish).max()?;
-        let changed = entry.wish != Some(state);
-        entry.wish = Some(state);
-        changed.then(|| Wish { server: server.clone(), state })
+        entry.asked = wishes.map(|process| process.wish).max().or(entry.asked);
+        self.settle(server)
+    }
+
+    /// What is wanted of a server: what its processes ask for, or less where it is held or claimed. A hold and
+    /// a claim need no process.
+    fn settle(&mut self, server: &ServerRef) -> Option<Wish> {
+        let least = self.restraints.least(server);
+        let entry = self.servers.get_mut(server)?;
+        let mut wish = entry.asked.max(Some(least).filter(|least| *least > AdminState::Ready));
+        // Who stops while its server is out, for whatever reason, does not come in again for that.
+        let lifts = (entry.wish, wish) == (Some(AdminState::Maint), Some(AdminState::Drain));
+        let mut processes = entry.processes.iter().filter_map(|name| self.processes.get(name));
+        if lifts && processes.any(Process::drains_to_stop) {
+            wish = Some(AdminState::Maint);
+        }
+        let before = std::mem::replace(&mut entry.wish, wish);
+        wish.filter(|_| wish != before).map(|state| Wish { server: server.clone(), state })
+    }
+
+    fn restrain<'a>(&mut self, servers: impl Iterator<Item = &'a ServerRef>) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        for server in servers {
+            self.servers.entry(server.clone()).or_default();
+            wishes.extend(self.settle(server));
+        }
+        wishes
+    }
+
+    fn relieve(&mut self, servers: &[ServerRef]) -> Relief {
+        let mut relief = Relief::default();
+        for server in servers {
+            let was_wanted = self.is_wanted(server);
+            relief.wishes.extend(self.settle(server));
+            if was_wanted && !self.is_wanted(server) {
+                relief.free.push(server.clone());
+            }
+            if !self.is_wanted(server) && !self.has_server(server) {
+                self.servers.remove(server);
+            }
+        }
+        relief
+    }
+
+    fn is_wanted(&self, server: &ServerRef) -> bool {
+        self.servers.get(server).is_some_and(|entry| entry.wish.is_some())
     }
 
     fn drop_absent(&mut self, asked: Mark, list: &[(ProcessInfo, Life)]) -> Vec<Wish> {
@@ -374,8 +498,8 @@ impl Wanted {
 }
 
 impl Server {
-    fn new() -> Self {
-        Self { processes: BTreeSet::new(), wish: None }
+    fn mapped() -> Self {
+        Self { is_mapped: true, ..Self::default() }
     }
 }
 
@@ -569,6 +693,148 @@ mod tests {
             bench.sync(asked, &[("web", "STOPPING", 5, Life::Alive), ("api", "RUNNING", 6, Life::Alive)]);
         assert_eq!(shown(&outcome.wishes), ["app/a1=maint"]);
         assert_eq!(shown(&bench.wanted.give_up_all()), ["app/a2=maint", "app/a3=maint"]);
+    }
+
+    fn server(name: &str) -> ServerRef {
+        name.parse().unwrap()
+    }
+
+    fn hold(server_name: &str) -> Hold {
+        Hold { server: server(server_name), by: "root".into(), reason: "disk".into(), since: 0 }
+    }
+
+    /// What wishes a relief gives, and which servers it leaves.
+    fn relief(relief: &Relief) -> (Vec<String>, Vec<String>) {
+        (shown(&relief.wishes), relief.free.iter().map(ToString::to_string).collect())
+    }
+
+    fn claim(bench: &mut Bench, name: &str, state: AdminState, by: &str, seconds: u64) -> Vec<String> {
+        let until = bench.now + Duration::from_secs(seconds);
+        shown(&bench.wanted.claim(&[server(name)], &Claim { by: by.into(), state, until }))
+    }
+
+    #[test]
+    fn a_held_server_follows_its_program_only_after_its_release() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        assert_eq!(shown(&bench.wanted.hold(&[hold("app/a1")])), ["app/a1=maint"]);
+        assert!(bench.wanted.hold(&[hold("app/a1")]).is_empty());
+        assert!(bench.wanted.died(pid(5).unwrap()).unwrap().1.is_empty());
+        assert!(bench.event("web", "RUNNING", 6).is_empty());
+        let list = [("web", "RUNNING", 6, Life::Alive)];
+        assert_eq!(bench.sync(bench.wanted.mark(), &list), SyncOutcome::default());
+        let released = bench.wanted.release(&[server("app/a1")]);
+        assert_eq!(relief(&released), (vec!["app/a1=ready".into()], vec![]));
+        assert_eq!(bench.event("web", "STOPPING", 6), ["app/a1=drain"]);
+    }
+
+    #[test]
+    fn a_release_shows_what_the_program_did_meanwhile() {
+        for (state, number, wishes) in
+            [("STOPPED", 0, &[][..]), ("STOPPING", 5, &[]), ("RUNNING", 5, &["app/a1=ready"])]
+        {
+            let mut bench = Bench::new(&["web:app/a1"]);
+            bench.wanted.hold(&[hold("app/a1")]);
+            bench.event("web", state, number);
+            let released = bench.wanted.release(&[server("app/a1")]);
+            assert_eq!(shown(&released.wishes), wishes, "{state}: out is out, also for who stops");
+            assert!(released.free.is_empty(), "{state}");
+        }
+    }
+
+    #[test]
+    fn who_stops_after_a_release_is_drained_only_if_it_was_in() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        bench.wanted.hold(&[hold("app/a1")]);
+        bench.event("web", "STOPPING", 5);
+        assert_eq!(bench.wanted.release(&[server("app/a1")]), Relief::default());
+        let list = [("web", "STOPPING", 5, Life::Alive)];
+        assert!(bench.sync(bench.wanted.mark(), &list).wishes.is_empty());
+        assert!(bench.event("web", "STOPPED", 5).is_empty());
+        assert_eq!(bench.event("web", "RUNNING", 6), ["app/a1=ready"]);
+    }
+
+    #[test]
+    fn what_is_released_before_its_program_is_known_is_left_to_the_list() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        assert_eq!(shown(&bench.wanted.hold(&[hold("app/a1")])), ["app/a1=maint"]);
+        let released = bench.wanted.release(&[server("app/a1")]);
+        assert_eq!(relief(&released), (vec![], vec!["app/a1".into()]));
+        let outcome = bench.sync(bench.wanted.mark(), &[("web", "STOPPED", 0, Life::Unknown)]);
+        assert_eq!(shown(&outcome.wishes), ["app/a1=maint"]);
+        assert_eq!(bench.wanted.release(&[server("app/a1")]), Relief::default(), "it was not held");
+    }
+
+    #[test]
+    fn a_server_without_a_program_can_be_held_and_is_left_as_it_is() {
+        let mut bench = Bench::new(&["web_*=app/w*"]);
+        assert_eq!(shown(&bench.wanted.hold(&[hold("app/w1"), hold("x/y")])), ["app/w1=maint", "x/y=maint"]);
+        assert!(!bench.wanted.has_server(&server("app/w1")));
+        assert!(
+            bench.event("web_1", "RUNNING", 5).is_empty(),
+            "a wildcard's server that was not seen before"
+        );
+        assert!(bench.wanted.has_server(&server("app/w1")));
+        assert!(bench.wanted.give_up_all().is_empty(), "neither is for supervisord to give up");
+        let released = bench.wanted.release(&[server("x/y")]);
+        assert_eq!(relief(&released), (vec![], vec!["x/y".into()]));
+        assert!(bench.wanted.holds().get(&server("x/y")).is_none());
+    }
+
+    #[test]
+    fn a_claim_limits_what_programs_ask_for() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        assert_eq!(claim(&mut bench, "app/a1", AdminState::Drain, "x", 10), ["app/a1=drain"]);
+        assert!(claim(&mut bench, "app/a1", AdminState::Drain, "x", 20).is_empty(), "a renewal");
+        assert_eq!(bench.wanted.claims_due_at(), Some(bench.now + Duration::from_secs(20)));
+        assert!(bench.event("web", "STOPPING", 5).is_empty());
+        assert_eq!(bench.event("web", "STOPPED", 5), ["app/a1=maint"]);
+        assert_eq!(bench.event("web", "RUNNING", 6), ["app/a1=drain"]);
+        assert_eq!(claim(&mut bench, "app/a1", AdminState::Maint, "y", 10), ["app/a1=maint"]);
+        assert_eq!(bench.wanted.unclaim(&[server("app/a1")], "x"), Relief::default(), "y has it now");
+        let given_up = bench.wanted.unclaim(&[server("app/a1")], "y");
+        assert_eq!(shown(&given_up.wishes), ["app/a1=ready"]);
+    }
+
+    #[test]
+    fn a_claim_ends_by_itself_and_a_hold_does_not() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        claim(&mut bench, "app/a1", AdminState::Drain, "x", 10);
+        claim(&mut bench, "app/new", AdminState::Drain, "x", 10);
+        bench.wanted.hold(&[hold("app/a1")]);
+        let nothing = bench.wanted.expire_claims(bench.now + Duration::from_secs(9));
+        assert_eq!(nothing, (Relief::default(), vec![]));
+        let (ended, expired) = bench.wanted.expire_claims(bench.now + Duration::from_secs(10));
+        assert_eq!(relief(&ended), (vec![], vec!["app/new".into()]));
+        assert_eq!(expired.len(), 2);
+        assert_eq!(bench.wanted.claims_due_at(), None);
+        assert_eq!(shown(&bench.wanted.release(&[server("app/a1")]).wishes), ["app/a1=ready"]);
+    }
+
+    #[test]
+    fn at_the_end_of_supervisord_a_claimed_server_is_given_up_too() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        claim(&mut bench, "app/a1", AdminState::Drain, "x", 10);
+        assert_eq!(shown(&bench.wanted.give_up_all()), ["app/a1=maint"]);
+        let (ended, _) = bench.wanted.expire_claims(bench.now + Duration::from_secs(10));
+        assert_eq!(ended, Relief::default());
+    }
+
+    #[test]
+    fn a_removed_group_leaves_a_held_server_held() {
+        let mut bench = Bench::new(&["web:app/a1"]);
+        bench.event("web", "RUNNING", 5);
+        bench.wanted.hold(&[hold("app/a1")]);
+        assert!(bench.wanted.group_removed("web").is_empty());
+        assert_eq!(
+            shown(&bench.wanted.release(&[server("app/a1")]).wishes),
+            ["app/a1=ready"],
+            "the last wish"
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 
+use super::commands::Command;
+
 const ABOUT: &str = "Keeps HAProxy's servers in step with the programs that supervisord runs.
 
 supervisord starts this program as an event listener (an [eventlistener:…] section). Whenever a program starts, \
@@ -14,7 +16,7 @@ const AFTER: &str = "\
 Example, in supervisord's configuration:
   [eventlistener:haproxy]
   command = supervisor-haproxy /run/haproxy/admin.sock web1:app/web1 web2:app/web2
-  events = PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE
+  events = PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE,REMOTE_COMMUNICATION
   buffer_size = 256
   stdout_logfile = NONE
 
@@ -26,10 +28,21 @@ Exit codes: 0 ended by supervisord or a signal, 1 failure, 2 wrong arguments.";
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "supervisor-haproxy", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
+#[command(
+    name = "supervisor-haproxy",
+    version,
+    about = ABOUT,
+    after_help = AFTER,
+    max_term_width = 110,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 pub struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
     #[command(flatten)]
-    pub(super) listen: ListenArgs,
+    pub(super) listen: Option<ListenArgs>,
     #[command(flatten)]
     pub(super) logging: LoggingArgs,
 }
@@ -93,6 +106,10 @@ pub(super) struct ListenArgs {
     #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_DRY_RUN")]
     pub(super) dry_run: bool,
 
+    /// Where holds are kept across restarts; by default beside supervisord's unix socket, with `.holds` at the end
+    #[arg(long, value_name = "PATH", env = "SUPERVISOR_HAPROXY_HOLDS_FILE")]
+    pub(super) holds_file: Option<String>,
+
     /// After how many failures in a row HAProxy is left alone for a while (circuit breaker)
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u32).range(1..),
           env = "SUPERVISOR_HAPROXY_BREAKER_THRESHOLD")]
@@ -132,7 +149,7 @@ pub(super) enum LogFormat {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads seconds, as in `5` or `0.5`, or with a unit: `500ms`, `5s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let unit = |suffix: &str, seconds: f64| Some((text.strip_suffix(suffix)?, seconds));
     let (number, seconds) =
         unit("ms", 0.001).or_else(|| unit("s", 1.0)).or_else(|| unit("m", 60.0)).unwrap_or((text, 1.0));
@@ -145,7 +162,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads the value of a switch's environment variable; an empty one is as good as none.
-fn switch(text: &str) -> Result<bool, String> {
+pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" | "" => Ok(false),

@@ -7,6 +7,7 @@ use super::args::ListenArgs;
 use crate::agent::{Actions, BreakerSettings, Mapping, Override, ReconcilerSettings, Rule};
 use crate::listen::{self, ListenError, Settings};
 use crate::net::Endpoint;
+use crate::store::HoldsFile;
 use crate::supervisor::{Credentials, ProcessName, ServerUrl};
 
 /// How the command fails.
@@ -25,7 +26,10 @@ pub(super) fn run(args: &ListenArgs) -> Result<(), Error> {
 }
 
 /// Checks everything and collects what is wrong.
-fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Vec<String>> {
+pub(super) fn settings(
+    args: &ListenArgs,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, Vec<String>> {
     let mut problems = Vec::new();
     let haproxies = read_all::<Endpoint>("SOCKET", args.socket.split(','), &mut problems);
     let rules = read_all::<Rule>("PROGRAM", args.programs.iter().map(String::as_str), &mut problems);
@@ -40,7 +44,9 @@ fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Res
     if !problems.is_empty() {
         return Err(problems);
     }
-    let supervisord = if args.no_sync { Err("--no-sync was given".into()) } else { server_url(&variable) };
+    let url = server_url(&variable);
+    let holds = holds_file(args, url.as_ref().ok());
+    let supervisord = if args.no_sync { Err("--no-sync was given".into()) } else { url };
     Ok(Settings {
         haproxies,
         mapping: Mapping::new(rules).without_own(own_name(&variable)),
@@ -56,14 +62,25 @@ fn settings(args: &ListenArgs, variable: impl Fn(&str) -> Option<String>) -> Res
         report_all: args.report_all,
         supervisord,
         sync_interval: nonzero(args.sync_interval),
+        holds,
     })
+}
+
+/// The file that was named, or else the one beside supervisord's unix socket, which is used for this even where
+/// XML-RPC is not.
+fn holds_file(args: &ListenArgs, url: Option<&ServerUrl>) -> Option<HoldsFile> {
+    // An empty environment variable is as good as none.
+    match args.holds_file.as_ref().filter(|path| !path.is_empty()) {
+        Some(path) => Some(HoldsFile::new(path)),
+        None => HoldsFile::beside(&url?.endpoint),
+    }
 }
 
 fn nonzero(duration: Duration) -> Option<Duration> {
     Some(duration).filter(|duration| !duration.is_zero())
 }
 
-fn read_all<'a, T: FromStr<Err: std::fmt::Display>>(
+pub(super) fn read_all<'a, T: FromStr<Err: std::fmt::Display>>(
     what: &str,
     texts: impl Iterator<Item = &'a str>,
     problems: &mut Vec<String>,
@@ -109,7 +126,7 @@ mod tests {
     fn read(words: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let words = ["supervisor-haproxy"].iter().chain(words);
         let args = Args::try_parse_from(words).unwrap();
-        settings(&args.listen, |name| {
+        settings(args.listen.as_ref().unwrap(), |name| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     }
@@ -159,6 +176,22 @@ mod tests {
         assert!(reason(&socket_and_program, "").contains("[unix_http_server]"));
         assert!(reason(&socket_and_program, "https://h").contains("expected `unix:///PATH`"));
         assert_eq!(reason(&["--no-sync", "/run/h.sock", "a:b/c"], "http://h:1"), "--no-sync was given");
+    }
+
+    #[test]
+    fn holds_are_kept_beside_supervisords_socket_or_where_it_was_said() {
+        let holds = |words: &[&str], url: &str| {
+            let words = [words, &["/run/h.sock", "a:b/c"]].concat();
+            let settings = read(&words, &[("SUPERVISOR_SERVER_URL", url)]).unwrap();
+            settings.holds.map(|file| file.path().display().to_string())
+        };
+        let socket = "unix:///run/supervisor.sock";
+        assert_eq!(holds(&[], socket).as_deref(), Some("/run/supervisor.sock.holds"));
+        assert_eq!(holds(&["--no-sync"], socket).as_deref(), Some("/run/supervisor.sock.holds"));
+        assert_eq!(holds(&["--holds-file", ""], socket).as_deref(), Some("/run/supervisor.sock.holds"));
+        assert_eq!(holds(&["--holds-file", "/srv/holds"], socket).as_deref(), Some("/srv/holds"));
+        assert_eq!(holds(&[], "http://localhost:9001"), None);
+        assert_eq!(holds(&["--holds-file", "/srv/holds"], "").as_deref(), Some("/srv/holds"));
     }
 
     #[test]

@@ -2,31 +2,92 @@
 //! codes.
 
 mod args;
+mod check;
+mod commands;
+mod hold;
 mod listen;
 mod logging;
+mod rollout;
+mod screen;
+mod site;
+mod state;
+mod status;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::error;
 
 pub use args::Args;
+use commands::Command;
 
+use crate::agent::rollout::Verb;
+use crate::haproxy::AdminState;
+
+/// Exit code for a failure.
+const FAILED: u8 = 1;
 /// Exit code for wrong arguments, as clap has it.
 const USAGE: u8 = 2;
+/// Exit code where some was done and some was not.
+const PARTIAL: u8 = 3;
+/// Exit code where nothing was touched, on purpose.
+const REFUSED: u8 = 4;
+/// Exit code where time ran out; `EX_TEMPFAIL` of sysexits.h.
+const TIMEOUT: u8 = 75;
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
 
-/// Runs the program: 0 when all went well, 1 for a failure, 2 for wrong arguments.
-#[must_use]
-pub fn main() -> ExitCode {
-    let args = Args::parse();
-    logging::start(&args.logging);
-    let code = run(&args);
-    log::logger().flush();
-    code
+/// Why a command did nothing, or not all.
+#[derive(Debug)]
+enum Failure {
+    /// What was typed, or is in a configuration, is wrong; a line for each problem.
+    Usage(Vec<String>),
+    /// Nothing was touched.
+    Refused(Vec<String>),
+    /// It was tried.
+    Failed(Vec<String>),
 }
 
-fn run(args: &Args) -> ExitCode {
-    match listen::run(&args.listen) {
+impl Failure {
+    fn parts(&self) -> (u8, &[String]) {
+        match self {
+            Self::Usage(problems) => (USAGE, problems),
+            Self::Refused(problems) => (REFUSED, problems),
+            Self::Failed(problems) => (FAILED, problems),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// The kernel refuses something that every command is made of.
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(vec![error.to_string()])
+    }
+}
+
+/// Runs the program: 0 when all went well; `--help` of each command tells the others.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Args { command, listen, logging } = Args::parse();
+    match (command, listen) {
+        (Some(command), _) => ExitCode::from(operate(command)),
+        (None, Some(args)) => {
+            logging::start(&logging);
+            let code = self::listen(&args);
+            log::logger().flush();
+            code
+        }
+        (None, None) => {
+            complain(["what is to be done? See `supervisor-haproxy --help`"]);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn listen(args: &args::ListenArgs) -> ExitCode {
+    match listen::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(listen::Error::Usage(problems)) => {
             for problem in problems {
@@ -39,5 +100,55 @@ fn run(args: &Args) -> ExitCode {
             error!("{failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn operate(command: Command) -> u8 {
+    let done = match command {
+        Command::Status(args) => status::run(&args),
+        Command::Ready(args) => state::run(AdminState::Ready, &args),
+        Command::Drain(args) => state::run(AdminState::Drain, &args),
+        Command::Maint(args) => state::run(AdminState::Maint, &args),
+        Command::Restart(args) => {
+            rollout::run(Verb::Restart, &args.rollout, Some(&args.out), Some(&args.back))
+        }
+        Command::Stop(args) => rollout::run(Verb::Stop, &args.rollout, Some(&args.out), None),
+        Command::Start(args) => rollout::run(Verb::Start, &args.rollout, None, Some(&args.back)),
+        Command::Hold(args) => hold::hold(&args),
+        Command::Release(args) => hold::release(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut stdout());
+            Ok(0)
+        }
+    };
+    done.unwrap_or_else(|failure| {
+        let (code, problems) = failure.parts();
+        complain(problems);
+        code
+    })
+}
+
+/// stdout of a command; the listener's belongs to supervisord.
+#[allow(clippy::disallowed_methods)]
+fn stdout() -> std::io::Stdout {
+    std::io::stdout()
+}
+
+/// Prints errors of a command.
+fn complain(problems: impl IntoIterator<Item = impl Display>) {
+    tell(screen::BAD, "error", problems);
+}
+
+/// Prints warnings of a command.
+fn warn(remarks: impl IntoIterator<Item = impl Display>) {
+    tell(screen::DOUBTFUL, "warn", remarks);
+}
+
+fn tell(style: anstyle::Style, level: &str, lines: impl IntoIterator<Item = impl Display>) {
+    let mut stderr = anstream::stderr();
+    for line in lines {
+        // If nobody reads it, nobody misses it.
+        let _ = writeln!(stderr, "{}: {line}", screen::paint(style, level));
     }
 }

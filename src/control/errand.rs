@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::peers::accepted as call_accepted;
-use super::{Interrupts, Peers, Probe, Site};
+use super::peers::{Looks, accepted as call_accepted};
+use super::{Interrupts, Lock, Peers, Probe, Site};
 use crate::agent::rollout::{Action, Failure, Rollout, Sight};
 use crate::agent::{KIND, Order};
 use crate::haproxy::{AdminState, Command, ServerRef, accepted};
-use crate::store::HoldsFile;
 use crate::supervisor::{self, Call, ProcessName, ProcessState};
 
 /// What a command sees of the world, and what it does to it.
@@ -77,22 +76,25 @@ impl Errand {
 
     /// Looks at all peers at the same time.
     pub fn look(&mut self) -> io::Result<&Sight> {
-        let (processes, looks) = self.peers.look()?;
+        let Looks { processes, looks } = self.peers.look()?;
         let processes = processes
             .map(|list| list.into_iter().map(|details| (details.info.name.clone(), details)).collect());
-        self.sight = Sight {
-            processes,
-            looks,
-            holds: self.holds(),
-            probes: std::mem::take(&mut self.sight.probes),
-        };
+        self.sight =
+            Sight { processes, looks, holds: self.holds(), probes: std::mem::take(&mut self.sight.probes) };
         Ok(&self.sight)
+    }
+
+    /// Which programs other commands are at work on.
+    #[must_use]
+    pub fn owners(&self) -> BTreeMap<ProcessName, String> {
+        let supervisord = &self.site.supervisord.endpoint;
+        let names = self.sight.processes.iter().flatten().map(|(name, _)| name);
+        names.filter_map(|name| Some((name.clone(), Lock::owner(supervisord, name)?))).collect()
     }
 
     /// Holds that cannot be read are told by `status` and `check`; here they must not stop anything.
     fn holds(&self) -> BTreeMap<ServerRef, String> {
-        let file = self.site.holds_file.as_ref().map(HoldsFile::new);
-        let holds = file.and_then(|file| file.load().ok()).unwrap_or_default();
+        let holds = self.site.holds.as_ref().and_then(|file| file.load().ok()).unwrap_or_default();
         holds.iter().map(|hold| (hold.server.clone(), hold.to_string())).collect()
     }
 
@@ -100,6 +102,7 @@ impl Errand {
     pub fn roll_out(
         &mut self,
         rollout: &mut Rollout,
+        lock: &Lock,
         interrupts: &mut Interrupts,
         mut show: impl FnMut(Instant, &Rollout, &Sight),
     ) -> io::Result<()> {
@@ -116,6 +119,7 @@ impl Errand {
                 rollout.failed(now, &action, &failure);
             }
             show(now, rollout, &self.sight);
+            lock.greet();
             self.pause(moved)?;
         }
         self.unclaim_all()
@@ -144,9 +148,7 @@ impl Errand {
             }
             Action::Claim(servers, state) => self.claim(servers, *state).map(Ok),
             Action::Unclaim(servers) => self.unclaim(servers).map(Ok),
-            Action::Stop(program) => {
-                self.peers.call_supervisord(&Call::Stop(program.clone()), call_accepted)
-            }
+            Action::Stop(program) => self.peers.call_supervisord(&Call::Stop(program.clone()), call_accepted),
             Action::Start(program) => {
                 self.peers.call_supervisord(&Call::Start(program.clone()), call_accepted)
             }

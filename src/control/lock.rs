@@ -9,7 +9,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use thiserror::Error;
@@ -20,7 +20,7 @@ use crate::supervisor::ProcessName;
 /// The locks of several programs; given back when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _sockets: Vec<UnixListener>,
+    sockets: Vec<UnixListener>,
 }
 
 /// Why a program is not ours.
@@ -40,13 +40,27 @@ pub enum LockError {
 }
 
 impl Lock {
+    /// Who has locked a program, in words. Does not block.
+    #[must_use]
+    pub fn owner(supervisord: &Endpoint, program: &ProcessName) -> Option<String> {
+        let address = address(supervisord, program).ok()?;
+        pid_at(&address).ok().map(in_words)
+    }
+
     /// Takes all of them, or none.
     pub fn take<'a>(
         supervisord: &Endpoint,
         programs: impl Iterator<Item = &'a ProcessName>,
     ) -> Result<Self, LockError> {
         let sockets = programs.map(|program| lock(supervisord, program)).collect::<Result<_, _>>()?;
-        Ok(Self { _sockets: sockets })
+        Ok(Self { sockets })
+    }
+
+    /// Lets those go who have asked for the owner: they fill up the queue otherwise.
+    pub fn greet(&self) {
+        for socket in &self.sockets {
+            while socket.accept().is_ok() {}
+        }
     }
 }
 
@@ -54,7 +68,7 @@ fn lock(supervisord: &Endpoint, program: &ProcessName) -> Result<UnixListener, L
     let system = |error| LockError::System(program.clone(), error);
     let address = address(supervisord, program).map_err(system)?;
     match UnixListener::bind_addr(&address) {
-        Ok(socket) => Ok(socket),
+        Ok(socket) => socket.set_nonblocking(true).map(|()| socket).map_err(system),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(LockError::Taken { program: program.clone(), owner: owner(&address) })
         }
@@ -72,15 +86,24 @@ fn address(supervisord: &Endpoint, program: &ProcessName) -> io::Result<SocketAd
 
 /// The kernel knows who listens there.
 fn owner(address: &SocketAddr) -> String {
-    let pid = UnixStream::connect_addr(address)
-        .and_then(|stream| getsockopt(&stream, PeerCredentials).map_err(io::Error::from))
-        .map(|credentials| credentials.pid());
-    match pid {
-        // It has ended since.
+    match pid_at(address) {
+        Ok(pid) => in_words(pid),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => "it does not tell".into(),
         Err(_) => "it has just ended".into(),
+    }
+}
+
+fn pid_at(address: &SocketAddr) -> io::Result<i32> {
+    // Not std's: it would wait for a place in the queue.
+    let stream = mio::net::UnixStream::connect_addr(address)?;
+    getsockopt(&stream, PeerCredentials).map(|credentials| credentials.pid()).map_err(io::Error::from)
+}
+
+fn in_words(pid: i32) -> String {
+    match pid {
         // Of another pid namespace.
-        Ok(0) => "a process that cannot be seen from here".into(),
-        Ok(pid) => format!("pid {pid}{}", command_line(pid)),
+        0 => "a process that cannot be seen from here".into(),
+        pid => format!("pid {pid}{}", command_line(pid)),
     }
 }
 
@@ -109,10 +132,20 @@ mod tests {
         let first = Lock::take(&here, [name("a"), name("b")].iter()).unwrap();
         let error = Lock::take(&here, [name("c"), name("b")].iter()).unwrap_err().to_string();
         let pid = std::process::id();
-        assert!(error.starts_with(&format!("`app:b` is in the hands of another command: pid {pid} (`")), "{error}");
+        assert!(
+            error.starts_with(&format!("`app:b` is in the hands of another command: pid {pid} (`")),
+            "{error}"
+        );
         let _ = Lock::take(&here, [name("c")].iter()).unwrap();
         let _ = Lock::take(&elsewhere, [name("a")].iter()).unwrap();
+        assert!(Lock::owner(&here, &name("a")).unwrap().starts_with(&format!("pid {pid} (`")));
+        for _ in 0..1000 {
+            let _ = Lock::owner(&here, &name("a"));
+            first.greet();
+        }
+        assert!(Lock::owner(&here, &name("a")).is_some(), "those who ask do not fill up the queue");
         drop(first);
+        assert_eq!(Lock::owner(&here, &name("a")), None);
         let _ = Lock::take(&here, [name("a")].iter()).unwrap();
     }
 }

@@ -7,16 +7,16 @@ mod peers;
 mod probe;
 mod signals;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::errand::Errand;
 pub use self::lock::{Lock, LockError};
-pub use self::peers::Peers;
+pub use self::peers::{Looks, Peers};
 pub use self::probe::{Probe, ProbeError};
 pub use self::signals::Interrupts;
 use crate::agent::{Actions, Mapping};
 use crate::net::Endpoint;
+use crate::store::HoldsFile;
 use crate::supervisor::{ProcessName, ServerUrl};
 
 /// What the commands work on.
@@ -37,7 +37,7 @@ pub struct Site {
     /// The listener, where there is one.
     pub listener: Option<ListenerRef>,
     /// Where the listener keeps holds.
-    pub holds_file: Option<PathBuf>,
+    pub holds: Option<HoldsFile>,
 }
 
 /// The listener as supervisord's configuration has it.

@@ -7,16 +7,23 @@ use super::Site;
 use crate::agent::rollout::Failure;
 use crate::haproxy::{Command, Look, ReplyError};
 use crate::net::{Limits, Outcome, Peer, Question, Switchboard};
-use crate::supervisor::{
-    self, Call, Credentials, ProcessDetails, RpcError, is_whole,
-};
+use crate::supervisor::{self, Call, Credentials, ProcessDetails, RpcError, is_whole};
+
+/// What all of them show at one moment; an error says in words why nothing.
+#[derive(Debug)]
+pub struct Looks {
+    /// All processes of supervisord.
+    pub processes: Result<Vec<ProcessDetails>, String>,
+    /// Each HAProxy, in the order of the site.
+    pub looks: Vec<Result<Look, String>>,
+}
 
 /// The largest reply that is taken: `show stat` and `show servers state` of 100,000 servers have 35 MB.
 const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// supervisord answers within milliseconds, unless it is busy or hangs.
 const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// supervisord and all HAProxies.
+/// supervisord and every HAProxy.
 #[derive(Debug)]
 pub struct Peers {
     board: Switchboard,
@@ -46,21 +53,22 @@ impl Peers {
         self.haproxies.get(haproxy).map_or("haproxy", |(name, _)| name)
     }
 
-    /// How many HAProxies there are.
+    /// How many HAProxy sockets there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.haproxies.len()
     }
 
     /// Looks at all of them at the same time.
-    pub fn look(&mut self) -> io::Result<(Result<Vec<ProcessDetails>, String>, Vec<Result<Look, String>>)> {
+    pub fn look(&mut self) -> io::Result<Looks> {
         let (_, supervisord) = self.supervisord;
         let mut questions = vec![(supervisord, self.call(&Call::AllProcessInfo))];
         questions.extend(self.haproxies.iter().map(|(_, peer)| (*peer, self.command(&Command::Look))));
         let mut outcomes = self.board.ask_all(questions)?.into_iter();
         let processes = outcomes.next().map(|outcome| self.understand_processes(outcome));
         let looks = self.haproxies.iter().zip(outcomes).map(|((name, _), outcome)| look(name, outcome));
-        Ok((processes.unwrap_or_else(|| Err("not asked".into())), looks.collect()))
+        let looks = looks.collect();
+        Ok(Looks { processes: processes.unwrap_or_else(|| Err("not asked".into())), looks })
     }
 
     /// One command for one HAProxy, and what its reply is taken for.
@@ -120,7 +128,11 @@ fn look(name: &str, outcome: Outcome) -> Result<Look, String> {
     let reply = outcome.map_err(|fault| format!("{name}: {fault}"))?;
     let look = Look::parse(&reply).map_err(|error| format!("{name}: {}: {error}", Command::Look))?;
     // What it says is true of connections that are about to end, and of no others.
-    if look.info.stopping { Err(format!("{name}: the process that answers is being replaced")) } else { Ok(look) }
+    if look.info.stopping {
+        Err(format!("{name}: the process that answers is being replaced"))
+    } else {
+        Ok(look)
+    }
 }
 
 fn understand<T>(

@@ -71,7 +71,12 @@ impl Probe {
 
     /// One GET. Fine are the statuses that HAProxy's `option httpchk` takes for fine, 2xx and 3xx. Blocks for up
     /// to a second.
-    pub fn ask(&self, program: &ProcessName, server: &ServerRef, address: Option<&str>) -> Result<(), String> {
+    pub fn ask(
+        &self,
+        program: &ProcessName,
+        server: &ServerRef,
+        address: Option<&str>,
+    ) -> Result<(), String> {
         let url = self.url(program, server, address)?;
         let (authority, path) = split(&url);
         let endpoint = with_port(authority).map_err(|error| format!("{url}: {error}"))?;
@@ -79,12 +84,22 @@ impl Probe {
         if (200..400).contains(&status) { Ok(()) } else { Err(format!("{url}: HTTP status {status}")) }
     }
 
-    fn url(&self, program: &ProcessName, server: &ServerRef, address: Option<&str>) -> Result<String, String> {
+    fn url(
+        &self,
+        program: &ProcessName,
+        server: &ServerRef,
+        address: Option<&str>,
+    ) -> Result<String, String> {
         if address.is_none() && self.template.contains("{address}") {
             return Err(format!("HAProxy does not tell the address of {server}"));
         }
-        let values =
-            [address.unwrap_or_default(), server.backend(), server.server(), &program.group, &program.process];
+        let values = [
+            address.unwrap_or_default(),
+            server.backend(),
+            server.server(),
+            &program.group,
+            &program.process,
+        ];
         let pairs = PLACEHOLDERS.iter().zip(values);
         Ok(pairs.fold(self.template.clone(), |url, (name, value)| url.replace(&format!("{{{name}}}"), value)))
     }
@@ -101,10 +116,12 @@ fn with_port(authority: &str) -> Result<Endpoint, crate::net::EndpointError> {
 }
 
 fn get(endpoint: Endpoint, authority: &str, path: &str) -> Result<u16, String> {
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\nUser-Agent: supervisor-haproxy\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: {authority}\r\nUser-Agent: supervisor-haproxy\r\nConnection: close\r\n\r\n"
+    );
     let limits = Limits { time: TIMEOUT, bytes: MAX_REPLY };
-    let question = Question { request: request.into_bytes(), is_whole: |reply| status(reply).is_some(), limits };
+    let question =
+        Question { request: request.into_bytes(), is_whole: |reply| status(reply).is_some(), limits };
     let mut board = Switchboard::new().map_err(|error| error.to_string())?;
     let peer = board.connect(endpoint);
     let reply = board.ask(peer, question).map_err(|error| error.to_string())?;
@@ -164,7 +181,10 @@ mod tests {
     #[test]
     fn anything_but_a_good_status_is_a_failure() {
         let (address, _) = web("HTTP/1.0 503 Busy\r\n\r\n");
-        assert_eq!(ask("http://{address}", Some(&address)), Err(format!("http://{address}: HTTP status 503")));
+        assert_eq!(
+            ask("http://{address}", Some(&address)),
+            Err(format!("http://{address}: HTTP status 503"))
+        );
         let (address, _) = web("SSH-2.0-x\r\n");
         assert!(ask("http://{address}", Some(&address)).unwrap_err().contains("no HTTP reply"));
         let (address, _) = web("");

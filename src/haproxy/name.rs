@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A server as HAProxy's commands name it, `backend/server`. It holds nothing but HAProxy's own character
-/// set, so it can never end a command, begin another, or escape one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// set, so it can never end a command, begin another, or escape one. In JSON it is the same text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ServerRef {
     backend: Box<str>,
     server: Box<str>,
@@ -81,6 +83,20 @@ impl FromStr for ServerRef {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (backend, server) = text.split_once('/').ok_or(NameError::Form)?;
         Self::new(backend, server)
+    }
+}
+
+impl TryFrom<String> for ServerRef {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<ServerRef> for String {
+    fn from(server: ServerRef) -> Self {
+        server.to_string()
     }
 }
 

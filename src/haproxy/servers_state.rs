@@ -117,7 +117,7 @@ impl Columns {
 
 /// A unix socket is written as `-`.
 fn address(ip: &str, port: &str) -> Option<Box<str>> {
-    let address = std::net::SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
+    let address = core::net::SocketAddr::new(ip.parse().ok()?, port.parse().ok()?);
     Some(address.to_string().into())
 }
 

@@ -60,6 +60,11 @@ impl Link {
         self.reconciler.want(wish);
     }
 
+    /// Leaves a server as it is.
+    pub(super) fn forget(&mut self, server: &ServerRef) {
+        self.reconciler.forget(server);
+    }
+
     /// Tells everything again, and looks what HAProxy makes of it.
     pub(super) fn resync(&mut self, now: Instant) {
         self.reconciler.reapply(now);

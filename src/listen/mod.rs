@@ -3,6 +3,7 @@
 
 mod inquirer;
 mod link;
+mod orders;
 mod pids;
 mod sequence;
 
@@ -20,11 +21,13 @@ use thiserror::Error;
 
 use self::inquirer::{Inquirer, News};
 use self::link::{Link, PATIENCE};
+use self::orders::Orders;
 use self::pids::Pids;
 use self::sequence::Sequence;
 use crate::agent::{Actions, Life, Mapping, Mark, ReconcilerSettings, Staleness, Wanted, Wish, similar};
 use crate::haproxy::{NameError, ServerRef};
 use crate::net::Endpoint;
+use crate::store::HoldsFile;
 use crate::supervisor::stdio::{Channel, Input};
 use crate::supervisor::{
     Event, Pid, ProcessChange, ProcessInfo, ProcessName, ProcessState, ProtocolError, ServerUrl, Topic,
@@ -49,6 +52,8 @@ pub struct Settings {
     pub supervisord: Result<ServerUrl, String>,
     /// Between two lists of all processes; `None` to ask only when something calls for it.
     pub sync_interval: Option<Duration>,
+    /// Where holds outlive the listener; `None` where there is no place for them.
+    pub holds: Option<HoldsFile>,
 }
 
 /// Why the listener cannot go on. Whatever may pass by itself is no reason.
@@ -87,6 +92,7 @@ struct Listener {
     inquirer: Option<Inquirer>,
     pids: Pids,
     wanted: Wanted,
+    orders: Orders,
     sequence: Sequence,
     /// What is to be said once, and was.
     told: BTreeSet<String>,
@@ -153,6 +159,7 @@ impl Listener {
             inquirer,
             pids: Pids::new(registry.try_clone().map_err(system("epoll"))?),
             wanted: Wanted::new(settings.mapping.clone(), settings.actions.clone()),
+            orders: Orders::new(settings.holds.clone()),
             sequence: Sequence::default(),
             told: BTreeSet::new(),
             has_input: true,
@@ -167,6 +174,7 @@ impl Listener {
     }
 
     fn run(mut self) -> Result<(), ListenError> {
+        self.take_up_holds();
         self.reply(Channel::ready);
         log::logger().flush();
         let mut events = Events::with_capacity(256);
@@ -219,9 +227,11 @@ impl Listener {
         }
         self.follow_rpc(now, found);
         self.follow_replies(now, found);
+        self.expire_claims(now);
         for _ in 0..EVENTS_PER_TURN {
             self.read_event(now)?;
             self.start(now);
+            self.save_holds();
             if !self.answer_if_due(now) {
                 break;
             }
@@ -250,7 +260,7 @@ impl Listener {
 
     fn follow_event(&mut self, now: Instant, event: &Event) {
         let header = &event.header;
-        debug!("event {} (serial {:?}): {:?}", header.event_name, header.serial, event.topic);
+        debug!("event {} (serial {:?}): {}", header.event_name, header.serial, shown(&event.topic));
         if let Some(gap) = self.sequence.observe(header.pool_serial) {
             log!(gap.level(), "{gap}; asking supervisord for all states");
             self.want_sync(now);
@@ -265,6 +275,11 @@ impl Listener {
             Topic::SupervisorStopping => {
                 info!("supervisord shuts down or restarts");
                 self.supervisord_stops = true;
+                Vec::new()
+            }
+            Topic::Remote { kind, data } => self.follow_remote(now, kind, data, header.serial),
+            Topic::RemoteCut { kind } => {
+                orders::tell_cut(kind, header.length);
                 Vec::new()
             }
             Topic::Other => Vec::new(),
@@ -543,7 +558,8 @@ impl Listener {
         let inquirer = self.inquirer.as_ref().and_then(Inquirer::due_at);
         let answer = self.answer.as_ref().map(|answer| answer.until);
         let leaving = self.leaving.as_ref().map(|leaving| leaving.deadline);
-        let due = links.chain(inquirer).chain(answer).chain(leaving).min()?;
+        let claims = self.wanted.claims_due_at();
+        let due = links.chain(inquirer).chain(answer).chain(leaving).chain(claims).min()?;
         Some(due.saturating_duration_since(now))
     }
 }
@@ -555,6 +571,15 @@ fn register_input(registry: &mio::Registry, channel: &Channel) -> io::Result<boo
         Ok(()) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+/// A topic for the log. What others send is theirs: it may be long, or secret.
+fn shown(topic: &Topic) -> String {
+    match topic {
+        Topic::Remote { kind, data } => format!("Remote({:?}, {} bytes)", orders::brief(kind), data.len()),
+        Topic::RemoteCut { kind } => format!("RemoteCut({:?})", orders::brief(kind)),
+        topic => format!("{topic:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::{Event, Header, Topic};
+use super::{Event, Header, Topic, event};
 
 /// Says that the next event may come.
 pub const READY: &[u8] = b"READY\n";
@@ -18,9 +18,6 @@ pub const MAX_HEADER: usize = 64 * 1024;
 /// The longest payload that is believed. XML-RPC lets operators send megabytes of `REMOTE_COMMUNICATION`;
 /// beyond this, `len` is damaged.
 pub const MAX_PAYLOAD: usize = 256 * 1024 * 1024;
-
-/// As much of a payload as is kept where it matters; longer process names do not exist.
-const MAX_KEPT: usize = 64 * 1024;
 
 /// The stream from supervisord cannot be read on: where the next event begins is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -155,10 +152,8 @@ impl Reading {
         let count = bytes.iter().take_while(|byte| self.belongs(**byte)).count();
         let taken = bytes.get(..count).unwrap_or_default();
         self.read += count;
-        if self.header.wants_payload() {
-            let room = MAX_KEPT.saturating_sub(self.kept.len()).min(count);
-            self.kept.extend_from_slice(taken.get(..room).unwrap_or_default());
-        }
+        let room = self.header.kept().saturating_sub(self.kept.len()).min(count);
+        self.kept.extend_from_slice(taken.get(..room).unwrap_or_default());
         count
     }
 
@@ -185,7 +180,10 @@ impl Reading {
     }
 
     fn finish(self) -> Result<Event, ProtocolError> {
-        let Self { header, kept, .. } = self;
+        let Self { header, kept, read, .. } = self;
+        if header.is_remote() {
+            return Ok(Event { topic: event::remote(&kept, kept.len() == read), header });
+        }
         let payload =
             String::from_utf8(kept).map_err(|_| ProtocolError::PayloadEncoding(header.event_name.clone()))?;
         Ok(Event { topic: Topic::parse(&header.event_name, &payload)?, header })
@@ -264,6 +262,32 @@ mod tests {
         assert_eq!(topic("PROCESS_STATE_PAUSED", "what ever"), Topic::Other, "a later supervisord's");
     }
 
+    fn remote(kind: &str, data: &str) -> Topic {
+        Topic::Remote { kind: kind.into(), data: data.into() }
+    }
+
+    #[test]
+    fn what_others_send_is_taken_as_it_is() {
+        let told = |payload: &str| topic("REMOTE_COMMUNICATION", payload);
+        assert_eq!(told("type:a b:c type:d\none\ntwo\n"), remote("a b:c type:d", "one\ntwo\n"));
+        assert_eq!(told("type:\n"), remote("", ""));
+        assert_eq!(told("type:x"), Topic::Other);
+        assert_eq!(told(""), Topic::Other);
+        let bytes = b"eventname:REMOTE_COMMUNICATION len:8\ntype:x\n\xff";
+        assert_eq!(decode(bytes).unwrap().remove(0).topic, remote("x", "\u{fffd}"));
+    }
+
+    #[test]
+    fn what_others_send_is_kept_up_to_its_cap() {
+        let told =
+            |length: usize| topic("REMOTE_COMMUNICATION", &format!("type:x\n{}", "\u{e9}".repeat(length)));
+        let longest = (event::MAX_REMOTE - "type:x\n".len()) / 2;
+        assert_eq!(told(longest), remote("x", &"\u{e9}".repeat(longest)));
+        assert_eq!(told(longest + 1), Topic::RemoteCut { kind: "x".into() });
+        let endless = "type:".to_owned() + &"x".repeat(event::MAX_REMOTE);
+        assert_eq!(topic("REMOTE_COMMUNICATION", &endless), Topic::Other);
+    }
+
     #[test]
     fn odd_names_are_read_as_meant() {
         let payload = "processname:sp_a b:c groupname:x groupname:gr\u{fc}\u{df}e from_state:STARTING pid:5";
@@ -293,7 +317,8 @@ mod tests {
         ));
         let topics: Vec<Topic> = decode(&bytes).unwrap().into_iter().map(|event| event.topic).collect();
         let fatal = change("caf\u{e9}", "caf\u{e9}", ProcessState::Fatal, 0);
-        assert_eq!(topics, [Topic::Other, Topic::Other, fatal]);
+        let told = remote("x", "ver:3.0 eventname:PROCESS_STATE_FATAL len:0\n");
+        assert_eq!(topics, [Topic::Other, told, fatal]);
     }
 
     #[test]
@@ -344,7 +369,8 @@ mod tests {
         fn events_are_the_same_however_they_are_cut(
             payloads in prop::collection::vec("\\PC{0,20}", 1..4), cut in 1_usize..40)
         {
-            let bytes: Vec<u8> = payloads.iter().flat_map(|text| wire("PROCESS_LOG", 1, text)).collect();
+            let both = |text: &String| [wire("PROCESS_LOG", 1, text), wire("REMOTE_COMMUNICATION", 2, text)];
+            let bytes: Vec<u8> = payloads.iter().flat_map(both).flatten().collect();
             let mut decoder = Decoder::default();
             let mut count = 0;
             for piece in bytes.chunks(cut) {
@@ -353,7 +379,7 @@ mod tests {
                     count += 1;
                 }
             }
-            prop_assert_eq!(count, payloads.len());
+            prop_assert_eq!(count, 2 * payloads.len());
             prop_assert_eq!(decoder.finish(), Ok(()));
         }
 
@@ -367,9 +393,16 @@ mod tests {
         }
 
         #[test]
+        fn words_of_others_survive_the_round_trip(kind in "[^\n]{0,20}", data in "(?s).{0,60}") {
+            let payload = format!("type:{kind}\n{data}");
+            prop_assert_eq!(topic("REMOTE_COMMUNICATION", &payload), remote(&kind, &data));
+        }
+
+        #[test]
         fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = decode(&bytes);
             let _ = decode(&[b"eventname:PROCESS_STATE_RUNNING len:9\n", &bytes[..]].concat());
+            let _ = decode(&[b"eventname:REMOTE_COMMUNICATION len:9\n", &bytes[..]].concat());
         }
     }
 }

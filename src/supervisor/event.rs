@@ -1,6 +1,12 @@
-//! One event of supervisord: its header line and, for changes of a process, its payload.
+//! One event of supervisord: its header line and, where it matters, its payload.
 
 use super::{Pid, ProcessName, ProcessState, ProtocolError};
+
+/// As much of a payload as is kept where it matters; longer process names do not exist.
+const MAX_KEPT: usize = 64 * 1024;
+
+/// The same of a `REMOTE_COMMUNICATION`: names of 10,000 servers with 100 bytes each.
+pub const MAX_REMOTE: usize = 1024 * 1024;
 
 /// The header of an event (supervisord's manual, "Header Tokens"); only what is of use here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,18 @@ pub enum Topic {
     GroupAdded(String),
     /// `SUPERVISOR_STATE_CHANGE_STOPPING`: supervisord shuts down or restarts.
     SupervisorStopping,
+    /// `REMOTE_COMMUNICATION`: somebody called `supervisor.sendRemoteCommEvent(kind, data)`.
+    Remote {
+        /// Its first argument; it may hold anything but a line end.
+        kind: String,
+        /// Its second argument.
+        data: String,
+    },
+    /// The same, but longer than what is kept of it.
+    RemoteCut {
+        /// Its first argument.
+        kind: String,
+    },
     /// Anything else.
     Other,
 }
@@ -72,9 +90,23 @@ impl Header {
         })
     }
 
-    /// Whether the payload matters; others are read and dropped, however long.
-    pub(super) fn wants_payload(&self) -> bool {
-        self.event_name.starts_with("PROCESS_STATE_") || self.event_name.starts_with("PROCESS_GROUP_")
+    /// How many bytes of the payload are kept: none where it does not matter. The rest is read and dropped,
+    /// however long.
+    pub(super) fn kept(&self) -> usize {
+        if self.is_remote() {
+            MAX_REMOTE
+        } else if self.event_name.starts_with("PROCESS_STATE_")
+            || self.event_name.starts_with("PROCESS_GROUP_")
+        {
+            MAX_KEPT
+        } else {
+            0
+        }
+    }
+
+    /// Whether operators and their tools fill the payload, with whatever they like.
+    pub(super) fn is_remote(&self) -> bool {
+        self.event_name == "REMOTE_COMMUNICATION"
     }
 }
 
@@ -93,6 +125,17 @@ impl Topic {
             "SUPERVISOR_STATE_CHANGE_STOPPING" => Ok(Self::SupervisorStopping),
             _ => Ok(Self::Other),
         }
+    }
+}
+
+/// Reads `type:T`, a line end and the data. Others send such events too, so nothing in here is an error: bytes
+/// that are no text are replaced, and what has no type is none of ours.
+pub(super) fn remote(payload: &[u8], is_whole: bool) -> Topic {
+    let text = String::from_utf8_lossy(payload);
+    match text.strip_prefix("type:").and_then(|rest| rest.split_once('\n')) {
+        Some((kind, data)) if is_whole => Topic::Remote { kind: kind.to_owned(), data: data.to_owned() },
+        Some((kind, _)) => Topic::RemoteCut { kind: kind.to_owned() },
+        None => Topic::Other,
     }
 }
 

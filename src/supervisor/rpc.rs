@@ -89,7 +89,7 @@ pub enum Call {
     Start(ProcessName),
     /// `supervisor.stopProcess` without waiting.
     Stop(ProcessName),
-    /// `supervisor.sendRemoteCommEvent`: an event REMOTE_COMMUNICATION for every listener that subscribed.
+    /// `supervisor.sendRemoteCommEvent`: an event `REMOTE_COMMUNICATION` for every listener that subscribed.
     RemoteCommEvent {
         /// The event's type.
         kind: String,

@@ -314,6 +314,50 @@ fn a_frozen_haproxy_holds_nobody_up_and_is_right_when_it_thaws() {
     world.haproxy.expect("web2", "ready");
 }
 
+// --- orders
+
+#[test]
+fn a_held_server_stays_in_maint_through_restarts_until_its_release() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    world.expect_running("web2");
+    world.supervisord.remote("note: to all", "nothing");
+    let hold = r#"{"hold":{"servers":["app/web1"],"by":"root","reason":"<&> dis\u00e9","since":1760000000}}"#;
+    world.supervisord.remote("supervisor-haproxy", hold);
+    world.haproxy.expect("web1", "maint");
+    world.supervisord.expect_log("held by root: <&> dis\u{e9}: app/web1");
+
+    let again = "program `web1` is RUNNING";
+    let before = world.supervisord.log().matches(again).count();
+    world.supervisord.ctl(&["restart", "web1"]);
+    eventually("its restart", || (world.supervisord.log().matches(again).count() > before).then_some(()));
+    for_a_while(Duration::from_secs(1), || assert_eq!(world.haproxy.admin("web1"), "maint"));
+
+    world.supervisord.ctl(&["restart", "listener"]);
+    world.supervisord.expect_log("still held by root: <&> dis\u{e9}: app/web1");
+    world.supervisord.expect("listener", "RUNNING");
+    for_a_while(Duration::from_secs(2), || assert_eq!(world.haproxy.admin("web1"), "maint"));
+    assert_eq!(world.haproxy.admin("web2"), "ready");
+
+    world.supervisord.remote("supervisor-haproxy", r#"{"release":{"servers":["app/web1"],"by":"root"}}"#);
+    world.expect_running("web1");
+}
+
+#[test]
+fn a_claimed_server_is_drained_until_its_command_ends_or_was_killed() {
+    let world = World::idle(&["web"]);
+    world.expect_running("web");
+    let claim = r#"{"claim":{"servers":["app/web"],"state":"drain","by":"test","seconds":2}}"#;
+    world.supervisord.remote("supervisor-haproxy", claim);
+    world.haproxy.expect("web", "drain");
+    world.supervisord.expect_log("the claim of test on app/web has expired");
+    world.haproxy.expect("web", "ready");
+    world.supervisord.remote("supervisor-haproxy", &claim.replace("2}", "200}"));
+    world.haproxy.expect("web", "drain");
+    world.supervisord.remote("supervisor-haproxy", r#"{"unclaim":{"servers":["app/web"],"by":"test"}}"#);
+    world.haproxy.expect("web", "ready");
+}
+
 // --- groups, names, changes of the configuration
 
 #[test]

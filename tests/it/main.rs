@@ -13,6 +13,7 @@
 mod command_line;
 mod e2e;
 mod faults;
+mod orders;
 mod protocol;
 mod rooms;
 mod support;

@@ -10,6 +10,7 @@ mod course;
 mod scene;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::admission::{Admission, Room};
@@ -31,6 +32,8 @@ pub enum Verb {
 
 /// What the operator asks for.
 #[derive(Clone, Copy, Debug)]
+// Each is an option of the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Terms {
     /// What is done.
     pub verb: Verb,
@@ -111,6 +114,13 @@ pub enum Failure {
     Permanent(String),
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Passing(text) | Self::Permanent(text)) = self;
+        f.write_str(text)
+    }
+}
+
 /// Several programs on their way.
 #[derive(Debug)]
 pub struct Rollout {
@@ -178,6 +188,14 @@ impl Rollout {
                 Room::Never(why) => course.refuse(why),
             }
         }
+    }
+
+    /// Why each program would be refused, if it was the first.
+    #[must_use]
+    pub fn refusals(&self, sight: &Sight) -> Vec<Option<String>> {
+        let admission = Admission::new(&self.terms, &[], sight, false);
+        let rooms = self.courses.iter().map(|course| admission.room_for(course.member()));
+        rooms.map(|room| if let Room::Never(why) = room { Some(why) } else { None }).collect()
     }
 
     fn has_failed(&self) -> bool {

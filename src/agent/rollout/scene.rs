@@ -20,12 +20,15 @@ impl Sight {
         self.processes.is_ok() && self.looks.iter().all(Result::is_ok)
     }
 
-    pub(super) fn process(&self, program: &ProcessName) -> Option<&ProcessDetails> {
+    /// What supervisord tells of a program.
+    #[must_use]
+    pub fn process(&self, program: &ProcessName) -> Option<&ProcessDetails> {
         self.processes.as_ref().ok()?.get(program)
     }
 
     /// supervisord's word for a program, or why there is none.
-    pub(super) fn state(&self, program: &ProcessName) -> String {
+    #[must_use]
+    pub fn state(&self, program: &ProcessName) -> String {
         match &self.processes {
             Err(why) => why.clone(),
             Ok(processes) => match processes.get(program) {
@@ -38,8 +41,9 @@ impl Sight {
         }
     }
 
-    /// Sessions and requests that wait, over all HAProxies.
-    pub(super) fn load(&self, servers: &[ServerRef]) -> String {
+    /// Sessions and requests that wait, at all HAProxy sockets together.
+    #[must_use]
+    pub fn load(&self, servers: &[ServerRef]) -> String {
         let seen: Vec<&Seen> = self.seen(servers).map(|(_, _, seen)| seen).collect();
         let sessions: u64 = seen.iter().map(|seen| seen.sessions).sum();
         let queue: u64 = seen.iter().map(|seen| seen.queue).sum();
@@ -48,7 +52,8 @@ impl Sight {
     }
 
     /// What keeps the servers from being up, in HAProxy's words.
-    pub(super) fn statuses(&self, servers: &[ServerRef]) -> String {
+    #[must_use]
+    pub fn statuses(&self, servers: &[ServerRef]) -> String {
         let silent = self.looks.iter().filter_map(|look| look.as_ref().err().cloned());
         let down = self.seen(servers).filter(|(_, _, seen)| !seen.is_serving());
         let down = down.map(|(_, server, seen)| {

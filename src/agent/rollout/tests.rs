@@ -6,7 +6,7 @@ use crate::supervisor::{Pid, ProcessInfo, ProcessState};
 
 const TURN: Duration = Duration::from_millis(100);
 
-/// Two HAProxies may share the servers; each server belongs to the program of its name.
+/// Each server belongs to the program of its name.
 struct World {
     now: Instant,
     looks: Vec<Result<Look, String>>,

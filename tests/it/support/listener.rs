@@ -73,6 +73,12 @@ impl Listener {
         self.event(&format!("PROCESS_STATE_{state}"), &payload);
     }
 
+    /// An order of one of the program's own commands.
+    #[track_caller]
+    pub(crate) fn order(&mut self, order: &str) {
+        self.event("REMOTE_COMMUNICATION", &format!("type:supervisor-haproxy\n{order}"));
+    }
+
     /// Waits until stdout holds exactly this.
     #[track_caller]
     pub(crate) fn expect_output(&mut self, expected: &str) {

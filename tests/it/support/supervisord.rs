@@ -63,8 +63,8 @@ impl Program {
 impl Supervisord {
     /// The configuration with the listener's recommended settings; `listener` are its arguments.
     pub(crate) fn configure(directory: &Path, listener: &str, programs: &[Program]) {
-        let events =
-            "events=PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE\nbuffer_size=256\npriority=-7\n";
+        let events = "events=PROCESS_STATE,PROCESS_GROUP,SUPERVISOR_STATE_CHANGE,REMOTE_COMMUNICATION\nbuffer_size=256\n\
+             priority=-7\n";
         Self::write(directory, "[unix_http_server]\nfile=%(here)s/s.sock\n", listener, events, programs);
     }
 
@@ -114,9 +114,28 @@ impl Supervisord {
 
     /// A member of `getProcessInfo`. supervisorctl would take a tenth of a second for it.
     fn info(&self, name: &str, member: &str) -> Option<String> {
+        let reply = self.call("getProcessInfo", &[name])?;
+        let (_, rest) = reply.split_once(&format!("<name>{member}</name>"))?;
+        let value = rest.split("</").next()?;
+        Some(value.rsplit('>').next()?.to_owned())
+    }
+
+    /// Tells all listeners that want `REMOTE_COMMUNICATION`.
+    #[track_caller]
+    pub(crate) fn remote(&self, kind: &str, data: &str) {
+        let reply = self.call("sendRemoteCommEvent", &[kind, data]).unwrap_or_default();
+        assert!(reply.contains("<boolean>1</boolean>"), "{reply}");
+    }
+
+    /// The reply to a method of XML-RPC that takes texts.
+    fn call(&self, method: &str, texts: &[&str]) -> Option<String> {
+        let escaped = |text: &&str| text.replace('&', "&amp;").replace('<', "&lt;");
+        let parameters: String = texts
+            .iter()
+            .map(|text| format!("<param><value><string>{}</string></value></param>", escaped(text)))
+            .collect();
         let body = format!(
-            "<methodCall><methodName>supervisor.getProcessInfo</methodName><params><param><value><string>{name}\
-             </string></value></param></params></methodCall>"
+            "<methodCall><methodName>supervisor.{method}</methodName><params>{parameters}</params></methodCall>"
         );
         let mut stream = UnixStream::connect(self.directory.join("s.sock")).ok()?;
         let length = body.len();
@@ -125,9 +144,7 @@ impl Supervisord {
         stream.write_all((head + &body).as_bytes()).ok()?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).ok()?;
-        let (_, rest) = reply.split_once(&format!("<name>{member}</name>"))?;
-        let value = rest.split("</").next()?;
-        Some(value.rsplit('>').next()?.to_owned())
+        Some(reply)
     }
 
     #[track_caller]

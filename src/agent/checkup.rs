@@ -1,0 +1,192 @@
+//! What keeps HAProxy from following supervisord, or will one day: the doctor's judgement.
+
+use super::{Accord, Mapping, Roster, Standing};
+use crate::supervisor::{EventListener, ProcessInfo, ProcessName, ProcessState};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub level: Level,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found, and what to do about it.
+    pub text: String,
+}
+
+/// How a thing is, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, but not always or not as well as it could.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+impl Level {
+    /// As it is printed.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl Finding {
+    /// A finding of any level.
+    pub fn new(level: Level, subject: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { level, subject: subject.into(), text: text.into() }
+    }
+}
+
+/// Events that the listener needs, and what it lacks without them.
+const EVENTS: [(&str, Level, &str); 4] = [
+    ("PROCESS_STATE", Level::Fail, "it never hears that a program starts or stops"),
+    ("PROCESS_GROUP", Level::Warn, "it learns of added and removed programs a minute late"),
+    ("SUPERVISOR_STATE_CHANGE", Level::Warn, "it learns of a shutdown late"),
+    (
+        "REMOTE_COMMUNICATION",
+        Level::Warn,
+        "`hold` cannot reach it, and `restart` may be taken for somebody's drift",
+    ),
+];
+
+/// Room in the listener's buffer for one start of everything: STARTING and RUNNING of each program, and some.
+#[must_use]
+pub fn buffer_needed(programs: usize) -> usize {
+    2 * programs + 64
+}
+
+/// The listener's section, beside what supervisord runs.
+#[must_use]
+pub fn judge_listener(section: &EventListener, processes: Option<&[ProcessInfo]>) -> Vec<Finding> {
+    let subject = format!("listener `{}`", section.name);
+    let finding = |level, text: String| Finding::new(level, subject.clone(), text);
+    let mut findings: Vec<Finding> = EVENTS
+        .iter()
+        .filter(|(event, _, _)| !subscribes(section, event))
+        .map(|(event, level, without)| {
+            finding(*level, format!("is not subscribed to {event}: {without}; add it to `events=`"))
+        })
+        .collect();
+    if section.redirect_stderr {
+        findings.push(finding(
+            Level::Fail,
+            "has redirect_stderr=true: its log would end up in its protocol; remove it".into(),
+        ));
+    }
+    if !section.stdout_logfile.eq_ignore_ascii_case("NONE") {
+        let text = "logs its protocol (stdout_logfile is not NONE): up to 500 MB of READY and RESULT; set stdout_logfile=NONE";
+        findings.push(finding(Level::Warn, text.into()));
+    }
+    if section.numprocs > 1 {
+        let text =
+            "runs several times (numprocs): each sees a part of the events, in no order; set numprocs=1";
+        findings.push(finding(Level::Fail, text.into()));
+    }
+    if section.autorestart.eq_ignore_ascii_case("false") {
+        let text = "is not started again when it ends (autorestart=false); set autorestart=true";
+        findings.push(finding(Level::Warn, text.into()));
+    }
+    let needed = buffer_needed(processes.map_or(0, <[ProcessInfo]>::len));
+    if section.buffer_size < needed {
+        let text = format!(
+            "has room for {} events, and a start of everything may need {needed}; set buffer_size={needed}",
+            section.buffer_size
+        );
+        findings.push(finding(Level::Warn, text));
+    }
+    findings
+        .extend(processes.and_then(|list| judge_state(section, list)).map(|text| finding(Level::Fail, text)));
+    if findings.is_empty() {
+        findings.push(finding(Level::Ok, "runs, and is set up as it should be".into()));
+    }
+    findings
+}
+
+/// Whether a listener gets an event: `PROCESS_STATE` stands for all whose names begin so, `EVENT` for all.
+#[must_use]
+pub fn subscribes(section: &EventListener, event: &str) -> bool {
+    section.events.iter().any(|name| name == event || name == "EVENT")
+}
+
+fn judge_state(section: &EventListener, processes: &[ProcessInfo]) -> Option<String> {
+    let found = processes.iter().find(|info| info.name.group == section.name);
+    match found.map(|info| info.state) {
+        Some(ProcessState::Running) => None,
+        Some(state) => Some(format!("is {state}; `supervisorctl start {}`, and see its log", section.name)),
+        None => {
+            Some("is in the configuration, but supervisord does not run it; `supervisorctl update`".into())
+        }
+    }
+}
+
+/// The mapping beside the programs that there are.
+#[must_use]
+pub fn judge_mapping(mapping: &Mapping, roster: &Roster, names: &[ProcessName]) -> Vec<Finding> {
+    let idle = mapping.idle_rules(names).map(|rule| {
+        let near = super::similar(rule.program(), names.iter().map(|name| name.process.as_str()));
+        Finding::new(
+            Level::Fail,
+            format!("mapping `{}`", rule.text()),
+            format!("stands for no program of supervisord; there are {near}"),
+        )
+    });
+    let mut findings: Vec<Finding> = idle.collect();
+    if findings.is_empty() {
+        let count = roster.members().len();
+        findings.push(Finding::new(Level::Ok, "mapping", format!("{count} programs stand for servers")));
+    }
+    findings
+}
+
+fn judge_program(standing: &Standing<'_>) -> Option<Finding> {
+    let state = standing.process?.info.state;
+    let finding =
+        |level, text: String| Some(Finding::new(level, format!("program {}", standing.program), text));
+    let program = standing.program;
+    match state {
+        ProcessState::Running | ProcessState::Starting | ProcessState::Stopping => None,
+        ProcessState::Stopped | ProcessState::Exited => {
+            finding(Level::Warn, format!("is {state}; `supervisor-haproxy start {program}` brings it back"))
+        }
+        ProcessState::Backoff | ProcessState::Fatal | ProcessState::Unknown => {
+            finding(Level::Fail, format!("is {state}; `supervisorctl tail {program} stderr` may tell why"))
+        }
+    }
+}
+
+/// Each server beside its program.
+#[must_use]
+pub fn judge_servers(standings: &[Standing<'_>], gate: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for standing in standings {
+        let subject = format!("server {}", standing.server);
+        findings.extend(judge_program(standing));
+        match &standing.accord {
+            Accord::Agrees if standing.hold.is_some() => {
+                let text = standing.hold.unwrap_or_default();
+                findings.push(Finding::new(Level::Ok, subject.clone(), text));
+            }
+            Accord::Agrees | Accord::Unknown(_) => {}
+            Accord::Doubtful(why) => findings.push(Finding::new(Level::Warn, subject.clone(), why.as_str())),
+            Accord::Wrong(why) => findings.push(Finding::new(Level::Fail, subject.clone(), why.as_str())),
+        }
+        if gate && standing.seen.is_some_and(|seen| !seen.checked) {
+            let text = "has no health check: it takes traffic as soon as its program is RUNNING, which is before most \
+                        programs answer; add `check` to its line";
+            findings.push(Finding::new(Level::Warn, subject, text));
+        }
+    }
+    findings.dedup();
+    let agree = standings.iter().filter(|standing| standing.accord == Accord::Agrees).count();
+    if agree == standings.len() && agree > 0 {
+        findings.push(Finding::new(Level::Ok, "servers", format!("{agree} agree with their programs")));
+    }
+    findings
+}

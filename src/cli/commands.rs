@@ -1,0 +1,323 @@
+//! The operator's commands, as typed. What a word means beyond its form is checked by the command itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use super::args::duration;
+use crate::agent::Target;
+use crate::control::Probe;
+
+/// What is to be done with programs and their servers.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show each program beside its servers, and where the two disagree
+    #[command(after_help = STATUS)]
+    Status(StatusArgs),
+    /// Let servers take traffic
+    #[command(after_help = STATE)]
+    Ready(StateArgs),
+    /// Let servers finish what they have and take nothing new, except for persistent sessions
+    #[command(after_help = STATE)]
+    Drain(StateArgs),
+    /// Take servers out of traffic
+    #[command(after_help = STATE)]
+    Maint(StateArgs),
+    /// Restart programs one after the other without losing a request
+    #[command(after_help = ROLLOUT)]
+    Restart(RestartArgs),
+    /// Stop programs one after the other without losing a request
+    #[command(after_help = ROLLOUT)]
+    Stop(StopArgs),
+    /// Start programs one after the other, each with traffic before the next
+    #[command(after_help = ROLLOUT)]
+    Start(StartArgs),
+    /// Keep servers in maint, whatever their programs do, until they are released
+    #[command(after_help = HOLD)]
+    Hold(HoldArgs),
+    /// Let held servers follow their programs again
+    #[command(after_help = HOLD)]
+    Release(ReleaseArgs),
+    /// Look for whatever keeps HAProxy from following supervisord, and tell what to do about it
+    #[command(after_help = CHECK)]
+    Check(CheckArgs),
+    /// Print the completions for a shell
+    Completions {
+        /// Which one
+        shell: Shell,
+    },
+}
+
+const STATUS: &str = "\
+Exit codes: 0 programs and servers agree, 1 they do not or a peer does not answer, 2 wrong arguments.";
+
+const STATE: &str = "\
+The state lasts until the program changes its own; `hold` lasts until `release`.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused, 75 time ran out while waiting.";
+
+const ROLLOUT: &str = "\
+Each program: drain, wait until no session is left, maint, stop, start, wait for RUNNING, ready, wait for UP.
+Ctrl-C puts back what is not stopped yet and lets the rest come back; a second one leaves at once.
+Exit codes: 0 all done, 1 failed with nothing done, 2 wrong arguments, 3 some done and some not, 4 refused and
+nothing touched, 130 ended by Ctrl-C.";
+
+const HOLD: &str = "\
+The listener does it: it has to run, and its `events=` to name REMOTE_COMMUNICATION.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused.";
+
+const CHECK: &str = "\
+Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong (with --nagios, 3 for what cannot be told).";
+
+/// Where things are, unless supervisord's configuration tells.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Where things are (by default, supervisord's configuration tells)")]
+#[allow(clippy::doc_markdown)]
+pub(super) struct SiteArgs {
+    /// supervisord's configuration; otherwise where supervisorctl looks for it
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) configuration: Option<PathBuf>,
+
+    /// Which [eventlistener:NAME] is meant, where several run this program
+    #[arg(long, value_name = "NAME")]
+    pub(super) listener: Option<String>,
+
+    /// HAProxy's admin socket, as the listener's SOCKET; several, separated by commas
+    #[arg(long, value_name = "SOCKET", value_delimiter = ',')]
+    pub(super) socket: Vec<String>,
+
+    /// Which program stands for which server, as the listener's PROGRAM; may be repeated
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) map: Vec<String>,
+
+    /// supervisord's server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub(super) supervisor_url: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<Target>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Show it again each second, until Ctrl-C
+    #[arg(short, long)]
+    pub(super) watch: bool,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StateArgs {
+    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    #[arg(value_name = "TARGET", required = true)]
+    pub(super) targets: Vec<Target>,
+
+    /// Wait until HAProxy shows it: for `ready` until it takes traffic, otherwise until no session is left
+    #[arg(short, long)]
+    pub(super) wait: bool,
+
+    /// How long to wait
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration, requires = "wait")]
+    pub(super) timeout: Duration,
+
+    /// Close the sessions that are left when the time has run out
+    #[arg(long, requires = "wait")]
+    pub(super) shutdown_sessions: bool,
+
+    /// Also where a program does not run, where a server is held, or against a listener that enforces
+    #[arg(long)]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+/// What restart, stop and start have in common.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RolloutArgs {
+    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    #[arg(value_name = "TARGET", required = true)]
+    pub(super) targets: Vec<Target>,
+
+    /// How many programs at a time: a number, or a share of them as in 25%
+    #[arg(long, value_name = "N|P%", default_value = "1")]
+    pub(super) batch: Batch,
+
+    /// What to do about the rest when a program has failed
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop")]
+    pub(super) on_failure: OnFailure,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Go on although too few servers stay up, or an HAProxy does not answer
+    #[arg(long)]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+/// How a program is taken out.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct OutArgs {
+    /// How long sessions may take to end before the program is stopped all the same
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration)]
+    pub(super) drain_timeout: Duration,
+
+    /// Close the sessions that are left when that time has run out
+    #[arg(long)]
+    pub(super) shutdown_sessions: bool,
+
+    /// How long a program may take to stop
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = duration)]
+    pub(super) stop_timeout: Duration,
+
+    /// How many servers of a backend stay up, at least
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) min_ready: usize,
+}
+
+/// How a program is brought back.
+#[derive(Clone, Debug, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown)]
+pub(super) struct InArgs {
+    /// How long a program may take from its start until HAProxy shows it up
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = duration)]
+    pub(super) up_timeout: Duration,
+
+    /// Ask the program itself before it gets traffic, as in http://{address}/health; {address} is where HAProxy
+    /// sends its requests, {backend}, {server}, {group} and {program} are names
+    #[arg(long, value_name = "URL")]
+    pub(super) probe: Option<Probe>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RestartArgs {
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
+    #[command(flatten)]
+    pub(super) out: OutArgs,
+    #[command(flatten)]
+    pub(super) back: InArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StopArgs {
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
+    #[command(flatten)]
+    pub(super) out: OutArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
+    #[command(flatten)]
+    pub(super) back: InArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct HoldArgs {
+    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    #[arg(value_name = "TARGET", required = true)]
+    pub(super) targets: Vec<Target>,
+
+    /// Why, for whoever finds the server in maint
+    #[arg(short, long, value_name = "TEXT")]
+    pub(super) reason: String,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ReleaseArgs {
+    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    #[arg(value_name = "TARGET", required = true)]
+    pub(super) targets: Vec<Target>,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// Print JSON
+    #[arg(long, conflicts_with = "nagios")]
+    pub(super) json: bool,
+
+    /// Print one line as Nagios plugins do, with performance data
+    #[arg(long)]
+    pub(super) nagios: bool,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OnFailure {
+    /// Begin no further ones
+    Stop,
+    /// Go on with the next
+    Continue,
+}
+
+/// How many at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    Count(usize),
+    Percent(usize),
+}
+
+impl Batch {
+    /// Of so many; a share is rounded down, but one it is at least.
+    pub(super) fn of(self, count: usize) -> usize {
+        match self {
+            Self::Count(number) => number,
+            Self::Percent(share) => (count * share / 100).max(1),
+        }
+    }
+}
+
+impl std::str::FromStr for Batch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a number from 1, or a share from `1%` to `100%`";
+        let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number > 0).ok_or(EXPECTED);
+        match text.strip_suffix('%') {
+            None => number(text).map(Self::Count),
+            Some(share) => number(share)
+                .and_then(|share| if share <= 100 { Ok(Self::Percent(share)) } else { Err(EXPECTED) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_a_number_or_a_share() {
+        let of = |text: &str, count| text.parse::<Batch>().map(|batch| batch.of(count));
+        assert_eq!(of("3", 10), Ok(3));
+        assert_eq!(of("25%", 10), Ok(2));
+        assert_eq!(of("25%", 3), Ok(1), "never none");
+        assert_eq!(of("100%", 7), Ok(7));
+        for text in ["0", "0%", "101%", "-1", "x", "%"] {
+            assert!(text.parse::<Batch>().is_err(), "{text}");
+        }
+    }
+}
