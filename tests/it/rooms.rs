@@ -80,6 +80,9 @@ fn arrows_point_down_the_table() {
 fn the_deciding_rooms_do_nothing_but_decide() {
     for room in ["agent", "watch", "haproxy"] {
         for path in sources(&Path::new(ROOT).join("src").join(room)) {
+            if path.ends_with("tests.rs") {
+                continue;
+            }
             let source = fs::read_to_string(&path).unwrap();
             let code = source.split("#[cfg(test)]").next().unwrap();
             for word in ["Instant::now", "std::net", "std::fs", "mio::", "nix::", "info!", "warn!", "error!"]

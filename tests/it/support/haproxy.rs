@@ -63,9 +63,11 @@ impl Haproxy {
         let disabled = |line: &str| if line.contains(" track ") { "" } else { " disabled" };
         let servers: String =
             servers.iter().map(|line| format!("  server {line}{}\n", disabled(line))).collect();
+        let front = self.socket.with_extension("front").display().to_string();
         let text = format!(
             "global\n  stats socket {socket} mode 666 level {level}\n{}\n\
-             defaults\n  mode http\n  timeout connect 1s\n  timeout client 10s\n  timeout server 10s\n\
+             defaults\n  mode http\n  retries 0\n  timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n\
+             frontend front\n  bind {front} mode 666\n  default_backend app\n\
              backend app\n{servers}",
             global.replace("stats socket operator", ""),
         );

@@ -1,6 +1,7 @@
 //! What the tests stand on: the listener over pipes, a scripted HAProxy, and real peers in a directory of
 //! their own. Nothing here waits for a fixed time: it waits for a state, under a deadline.
 
+mod commands;
 mod fake;
 mod haproxy;
 mod listener;
@@ -8,6 +9,7 @@ mod supervisord;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use commands::{Load, Run, Running};
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};

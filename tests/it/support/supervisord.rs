@@ -47,6 +47,12 @@ impl Program {
         Self::new(name, &format!("python3 -c \"{code}\""))
     }
 
+    /// A web server that answers `GET /N` after N seconds, and listens `boot` seconds after its start.
+    pub(crate) fn app(name: &str, port: u16, boot: f64) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/app.py");
+        Self::new(name, &format!("python3 {script} {port} {boot}"))
+    }
+
     /// A further line of its section.
     pub(crate) fn with(mut self, line: &str) -> Self {
         self.lines += line;
@@ -211,7 +217,7 @@ pub(crate) struct World {
     // Dropped in this order: supervisord ends its children before HAProxy and the directory go.
     pub(crate) supervisord: Supervisord,
     pub(crate) haproxy: Haproxy,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
@@ -235,7 +241,33 @@ impl World {
         let listener = format!("{options} {} {mapping}", haproxy.socket.display());
         Supervisord::configure(directory.path(), &listener, programs);
         let supervisord = Supervisord::start(directory.path());
-        Self { supervisord, haproxy, _directory: directory }
+        Self { supervisord, haproxy, directory }
+    }
+
+    /// Web servers of these names behind health checks, all of them up.
+    pub(crate) fn apps(names: &[&str], options: &str) -> Self {
+        let world = Self::apps_with(names, options, |program| program);
+        for name in names {
+            world.haproxy.expect_status(name, "UP");
+        }
+        world
+    }
+
+    /// The same, changed by the test, and not waited for.
+    pub(crate) fn apps_with(names: &[&str], options: &str, change: impl Fn(Program) -> Program) -> Self {
+        let ports: Vec<u16> = names.iter().map(|_| free_port()).collect();
+        let servers: Vec<String> = names
+            .iter()
+            .zip(&ports)
+            .map(|(name, port)| format!("{name} 127.0.0.1:{port} check inter 100ms rise 2 fall 2"))
+            .collect();
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let apps = names.iter().zip(&ports).map(|(name, port)| change(Program::app(name, *port, 0.0)));
+        Self::with_servers(&servers, &apps.collect::<Vec<_>>(), options, "*=app/*")
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Waits until the program runs and its server is ready.

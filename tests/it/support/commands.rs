@@ -1,0 +1,195 @@
+//! The operator's commands, run beside a real supervisord and a real HAProxy, with requests through it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{BINARY, World, eventually};
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// Runs a command to its end.
+    #[track_caller]
+    pub(crate) fn of(directory: &Path, arguments: &[&str]) -> Self {
+        Running::start(directory, arguments).wait()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Expects this text on stdout.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.out.contains(text), "no `{text}` in {self:#?}");
+        self
+    }
+
+    /// Expects this text on stderr.
+    #[track_caller]
+    pub(crate) fn complains(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "no `{text}` in {self:#?}");
+        self
+    }
+}
+
+/// A command under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    #[track_caller]
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let child = Command::new(BINARY)
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child: Some(child) }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.id()).unwrap()), signal).unwrap();
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end, which has to come in time.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Run {
+        let mut child = self.child.take().unwrap();
+        // Short enough to stay in the pipes until then.
+        let status = eventually("the end of the command", || child.try_wait().unwrap());
+        let (mut out, mut err) = (String::new(), String::new());
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        Run { code: status.code().unwrap_or(-1), out, err }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl World {
+    /// Runs a command with supervisord's configuration.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.start(arguments).wait()
+    }
+
+    /// Starts a command with supervisord's configuration.
+    #[track_caller]
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.directory(), &[arguments, &["-c", "supervisord.conf"]].concat())
+    }
+
+    /// A request through HAProxy.
+    pub(crate) fn get(&self, path: &str) -> Result<(), String> {
+        get(&self.front(), path)
+    }
+
+    /// A request that goes on while the test does.
+    pub(crate) fn get_aside(&self, path: &str) -> JoinHandle<Result<(), String>> {
+        let (front, path) = (self.front(), path.to_owned());
+        std::thread::spawn(move || get(&front, &path))
+    }
+
+    /// Requests without a pause from several clients, until [`Load::stop`].
+    pub(crate) fn load(&self, clients: usize) -> Load {
+        Load::start(&self.front(), clients)
+    }
+
+    fn front(&self) -> PathBuf {
+        self.directory().join("haproxy.front")
+    }
+
+    /// How many sessions HAProxy counts on a server of `app`.
+    #[track_caller]
+    pub(crate) fn sessions(&self, server: &str) -> u64 {
+        let text = self.haproxy.ask("show stat app 4 -1");
+        let row = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        row.into_iter().find(|fields| fields.get(1) == Some(&server)).unwrap()[4].parse().unwrap()
+    }
+}
+
+/// Requests that go on while the test does.
+#[derive(Debug)]
+pub(crate) struct Load {
+    over: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(front: &Path, clients: usize) -> Self {
+        let (over, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let client = |_| {
+            let (front, over, count) = (front.to_owned(), Arc::clone(&over), Arc::clone(&count));
+            std::thread::spawn(move || {
+                let mut failures = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    failures.extend(get(&front, "/0.02").err());
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                failures
+            })
+        };
+        let clients = (0..clients).map(client).collect();
+        Self { over, count, clients }
+    }
+
+    /// Ends it; gives the number of requests and what went wrong.
+    pub(crate) fn stop(self) -> (usize, Vec<String>) {
+        self.over.store(true, Ordering::Relaxed);
+        let failures = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (self.count.load(Ordering::Relaxed), failures)
+    }
+}
+
+fn get(front: &Path, path: &str) -> Result<(), String> {
+    let mut stream = UnixStream::connect(front).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).map_err(|error| error.to_string())?;
+    if reply.starts_with("HTTP/1.1 200 ") && reply.ends_with("ok\n") {
+        Ok(())
+    } else {
+        Err(reply.lines().next().unwrap_or("no reply").to_owned())
+    }
+}
