@@ -14,5 +14,6 @@ mod command_line;
 mod e2e;
 mod faults;
 mod protocol;
+mod recipes;
 mod rooms;
 mod support;
