@@ -26,9 +26,6 @@ const ROUNDS: u32 = 10;
 /// supervisord looks around once a second at least; kills come at all phases of that second.
 const PHASE: Duration = Duration::from_millis(97);
 const IDLE: Duration = Duration::from_millis(1100);
-/// Between two looks at HAProxy, and the resolution of all figures.
-const LOOK: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const STARTSECS: Duration = Duration::from_secs(1);
 /// Two checks must pass, 100 ms apart.
@@ -136,23 +133,15 @@ impl Stage {
         Ok(stage)
     }
 
-    /// What `show stat` says of the one server.
-    fn status(&self) -> Outcome<String> {
-        let reply = haproxy::ask(&self.haproxy.socket(), "show stat -1 4 -1")?;
-        let mut lines = reply.lines().map(|line| line.split(','));
-        let mut header = lines.next().ok_or("no header")?;
-        let column = header.position(|name| name == "status").ok_or("no status")?;
-        let mut row = lines.next().ok_or("no server")?;
-        Ok(row.nth(column).unwrap_or_default().to_owned())
-    }
-
     fn wait_for_status(&self, status: &str) -> Outcome<Duration> {
-        wait_until(&format!("{status} in HAProxy"), || Ok((self.status()? == status).then(now)))
+        rig::wait_until(&format!("{status} in HAProxy"), || {
+            Ok((self.haproxy.status("web")? == status).then(now))
+        })
     }
 
     /// Waits until the noter has heard of an event later than `since`.
     fn wait_for_event(&self, name: &str, since: Duration) -> Outcome<Duration> {
-        wait_until(name, || {
+        rig::wait_until(name, || {
             // There are none before the noter has begun.
             let notes = fs::read_to_string(self.haproxy.directory().join("notes")).unwrap_or_default();
             let times = notes.lines().filter_map(|line| line.strip_suffix(name)?.trim().parse().ok());
@@ -184,19 +173,6 @@ fn sections(haproxy: &Haproxy, flags: Option<&str>) -> Outcome<String> {
         python(),
         flags.map(listener).unwrap_or_default()
     ))
-}
-
-fn wait_until<T>(what: &str, mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
-    let deadline = now() + PATIENCE;
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if now() >= deadline {
-            return Err(format!("{what}: not within {PATIENCE:?}").into());
-        }
-        rig::pause(LOOK);
-    }
 }
 
 // --- crashes
@@ -281,7 +257,9 @@ impl Stage {
             rig::pause(IDLE + PHASE * round);
             self.supervisord.call("startProcess", "web", false)?;
             let begun = now();
-            let open = wait_until("the end of MAINT", || Ok((self.status()? != "MAINT").then(now)))?;
+            let open = rig::wait_until("the end of MAINT", || {
+                Ok((self.haproxy.status("web")? != "MAINT").then(now))
+            })?;
             let up = self.wait_for_status("UP")?;
             starts.open.push(open.saturating_sub(begun));
             starts.checks.push(up.saturating_sub(open));

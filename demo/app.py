@@ -1,7 +1,7 @@
 """One of the demo's three web apps: `app.py NAME PORT LOG`. Answers every request with its name.
 
 It does what many servers do: it writes a log of its own, it needs a while before it listens, and at SIGTERM it goes on
-answering for a moment, so that requests that are under way come to their end.
+answering for a moment, so that requests that are under way come to their end. A report takes longer than that moment.
 """
 
 import datetime
@@ -14,10 +14,13 @@ import time
 
 WARM_UP_SECONDS = 2.0
 FAREWELL_SECONDS = 0.3
+REPORT_SECONDS = 1.0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/report":
+            time.sleep(REPORT_SECONDS)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(f"{sys.argv[1]}\n".encode())

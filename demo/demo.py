@@ -38,6 +38,7 @@ def introduce(show):
         ("requests", "come through HAProxy all the time, about 20 a second"),
         ("ms", "count from what the demo does; HAProxy's are measured by asking it for `show stat`"),
         ("", "every few milliseconds, all others are the times of log lines"),
+        ("at the end", "all apps are restarted in turn, under load: once by hand and once with one command"),
         ("files", f"{show.stage.directory}"),
     ):
         screen.say(f"   {who:<12} {what}")
@@ -47,7 +48,7 @@ def title(text):
     screen.say(screen.paint(text, screen.BOLD))
 
 
-def perform(show, keep):
+def perform(show):
     introduce(show)
     scenes.haproxy_alone(show)
     scenes.start(show)
@@ -57,11 +58,12 @@ def perform(show, keep):
     scenes.crash(show)
     scenes.hang(show)
     scenes.haproxy_restart(show)
-    # What comes is the end of all apps: requests can only fail.
+    # What comes is the end of all apps: requests can only fail. The last scenes have users of their own.
     show.visitor.end()
     scenes.shutdown(show)
-    if keep:
-        scenes.start_again(show)
+    scenes.start_again(show)
+    scenes.restart_by_hand(show)
+    scenes.restart(show)
 
 
 def summarise(show):
@@ -69,6 +71,8 @@ def summarise(show):
     title("Summary")
     screen.findings(show.findings)
     screen.say(f"   requests: {describe(show.visitor.counted())}")
+    screen.say()
+    screen.table(("all apps restarted in turn, under load", "requests", "failed"), show.restarts)
 
 
 def tell_failure(stage, failure):
@@ -105,7 +109,7 @@ def run(stage, keep):
     """The exit status."""
     show = Show(stage)
     try:
-        perform(show, keep)
+        perform(show)
         summarise(show)
     except (Failed, OSError, xmlrpc.client.Error, concurrent.futures.TimeoutError) as failure:
         tell_failure(stage, failure)

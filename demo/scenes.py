@@ -5,10 +5,15 @@ How a scene is played is in show.py.
 
 import signal
 import subprocess
+import time
 
 from show import DEADLINE_SECONDS, Failed, haproxy_shows, listener_says, supervisord_says
 from stage import WEBS, send
 from timeline import SILENT, server_states
+from visitor import Crowd, describe
+
+# Before and after each round of restarts: users are there all the time.
+BESIDE_SECONDS = 0.5
 
 
 def haproxy_alone(show):
@@ -178,8 +183,60 @@ def shutdown(show):
 
 
 def start_again(show):
-    with show.play("supervisord starts again", "Because --keep leaves everything running.") as scene:
+    with show.play("supervisord starts again", "For what comes last.") as scene:
         scene.act("supervisord -c supervisord.conf")
         show.stage.start_supervisord()
         took = scene.find("all three apps are in rotation", all_in_rotation(scene))
         scene.conclude(f"All apps are in rotation again after {took} ms.")
+
+
+def restart_by_hand(show):
+    explanation = (
+        "All apps are restarted in turn, under load: twelve users, each with a request under way all the time, and half "
+        "of the requests take a second. An app finishes for 0.3 s after its signal. The next app is restarted when the "
+        "one before is in rotation again: what fails is due to the restart alone."
+    )
+    with show.play("supervisorctl restart, app by app", explanation) as scene:
+        with Crowd(show.stage.www) as crowd:
+            time.sleep(BESIDE_SECONDS)
+            scene.act("supervisorctl restart web1, then web2, then web3")
+            for name in WEBS:
+                scene.run("supervisorctl", "-c", "supervisord.conf", "restart", name)
+                last = back_in_rotation(scene, name)
+            time.sleep(BESIDE_SECONDS)
+        conclude_restarts(scene, "supervisorctl restart", crowd, last)
+
+
+def restart(show):
+    explanation = (
+        "The same with one command. It drains a server before it stops the app, waits until no request is under way, "
+        "and goes on to the next app when this one is in rotation again."
+    )
+    with show.play("supervisor-haproxy restart", explanation) as scene:
+        with Crowd(show.stage.www) as crowd:
+            time.sleep(BESIDE_SECONDS)
+            scene.act("supervisor-haproxy restart -c supervisord.conf 'web*'")
+            output = scene.run(show.stage.listener, "restart", "-c", "supervisord.conf", "web*")
+            last = max((back_in_rotation(scene, name) for name in WEBS), key=lambda event: event.time)
+            time.sleep(BESIDE_SECONDS)
+        scene.quote("it says", output)
+        failed = conclude_restarts(scene, "supervisor-haproxy restart", crowd, last)
+    if failed:
+        raise Failed(f"expected: no request fails while supervisor-haproxy restarts all apps\nseen: {failed} failed")
+
+
+def back_in_rotation(scene, name):
+    """Waits until a server was out of rotation and is in it again."""
+    out = scene.expect(f"HAProxy takes {name} out of rotation", haproxy_shows(name, "DRAIN", "MAINT", "DOWN"))
+    return scene.expect(f"HAProxy shows {name} UP again", haproxy_shows(name, "UP"), out)
+
+
+def conclude_restarts(scene, how, crowd, last):
+    """Gives how many requests failed."""
+    took = scene.find("all three apps are restarted and in rotation", last)
+    failed = sum(count for (kind, _), count in crowd.counts.items() if kind == "failed")
+    requests = sum(crowd.counts.values())
+    scene.show.restarts.append((how, requests, failed))
+    scene.conclude(f"{requests} requests while all apps were restarted, {failed} failed; it took {took} ms.")
+    scene.tell("requests", describe(crowd.counts))
+    return failed

@@ -59,12 +59,20 @@ def columns(cells, colours):
     return "".join(paint(cell, colours.get(cell)) + " " * max(1, 10 - len(cell)) for cell in cells).rstrip()
 
 
+def table(header, rows):
+    """Words in the first column, figures in the others."""
+    widths = [max(len(str(row[column])) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        cells = [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))]
+        say(paint("   " + "  ".join(cells), DIM if row is header else None))
+
+
 def findings(rows):
     """The summary: (number, step, what, milliseconds) in columns; `number` and `step` only where they change."""
     widths = [max(len(str(row[column])) for row in rows) for column in range(3)]
     last = None
-    say(paint(f"   {'step':<{widths[1] + 3}}  {'what happened':<{widths[2]}}  {'ms':>6}", DIM))
+    say(paint(f"   {'step':<{widths[0] + widths[1] + 2}}  {'what happened':<{widths[2]}}  {'ms':>6}", DIM))
     for number, step, what, milliseconds in rows:
         shown = (number, step) if number != last else ("", "")
         last = number
-        say(f"   {shown[0]:<1}  {shown[1]:<{widths[1]}}  {what:<{widths[2]}}  {milliseconds:6}")
+        say(f"   {shown[0]:>{widths[0]}}  {shown[1]:<{widths[1]}}  {what:<{widths[2]}}  {milliseconds:6}")

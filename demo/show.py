@@ -56,6 +56,8 @@ class Show:
         self.visitor = Visitor(stage.www)
         self.background = concurrent.futures.ThreadPoolExecutor(1)
         self.findings = []
+        # What restarting all apps has cost their users: (how, requests, failed).
+        self.restarts = []
         self.scene = 0
 
     def close(self):
@@ -102,6 +104,7 @@ class Scene:
         self.begun = time.time()
         self.counts = show.visitor.counted()
         self.pending_call = None
+        self.quotes = []
         self.conclusion = ""
 
     def act(self, what):
@@ -115,6 +118,16 @@ class Scene:
     def call(self, method, *arguments):
         """Calls supervisord as supervisorctl does, which waits for the outcome; we look meanwhile."""
         self.pending_call = self.show.background.submit(self.show.stage.rpc, method, *arguments)
+
+    def run(self, *command):
+        """Runs a command to its end; we look meanwhile. Gives what it has printed."""
+        running = self.show.background.submit(self.show.stage.run, *command)
+        while not concurrent.futures.wait([running], SHOW_AFTER_SECONDS).done:
+            self.show_events(time.time() - SHOW_AFTER_SECONDS)
+        status, output = running.result()
+        if status != 0:
+            raise Failed(f"expected: `{' '.join(command)}` ends with 0\nseen: it ends with {status}, and says:\n{output}")
+        return output
 
     def expect(self, what, wanted, since=None):
         """Waits for an event. `since` is another event, or the deed."""
@@ -135,6 +148,14 @@ class Scene:
     def milliseconds(self, event):
         """From the deed on; cut and not rounded, as logs do it."""
         return max(0, int((event.time - self.begun) * 1000))
+
+    def quote(self, who, output):
+        """What a command has printed, to be shown in the end."""
+        self.quotes += [(who, line) for line in output.splitlines()]
+
+    def tell(self, what, text):
+        """A line above the conclusion."""
+        self.quotes.append((what, text))
 
     def conclude(self, text):
         """The last word of the scene."""
@@ -157,6 +178,8 @@ class Scene:
         if requests:
             waiting = self.show.visitor.waiting()
             screen.say(f"   {'requests':<12} {describe(requests)}{f', {waiting} still wait' if waiting else ''}")
+        for who, text in self.quotes:
+            screen.say(f"   {who:<12} {text}")
         screen.paragraph(f"=> {self.conclusion}", screen.BOLD)
 
 

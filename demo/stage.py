@@ -25,6 +25,8 @@ WEBS = ("web1", "web2", "web3")
 # supervisord gives each app `stopwaitsecs`, 5 s, one after the other.
 SUPERVISORD_END_SECONDS = 30
 HAPROXY_END_SECONDS = 10
+# A restart of all apps takes a quarter of a minute.
+COMMAND_SECONDS = 120
 # A path of a unix socket has at most 107 bytes; HAProxy appends to it while it starts.
 LONGEST_DIRECTORY = 60
 # In the environment of all that we start, and of all that they start: by this, ours are told from others.
@@ -86,10 +88,11 @@ class Stage:
         self.haproxy = self.supervisord = None
         # Names of those whose end would be a fault.
         self.needed = set()
-        self.www = None
+        self.www = self.listener = None
 
     def prepare(self, listener):
         """Chooses the ports and writes the configurations. Nothing runs yet."""
+        self.listener = listener
         self.www, *web_ports = free_ports(1 + len(WEBS))
         # In supervisord's configuration, words are split as by a shell, and % begins an expansion.
         paths = {"listener": listener, "python": sys.executable, "app": HERE / "app.py"}
@@ -122,6 +125,22 @@ class Stage:
         transport = UnixTransport(self.path("supervisord.sock"))
         with xmlrpc.client.ServerProxy("http://localhost", transport) as supervisord:
             return getattr(supervisord.supervisor, method)(*arguments)
+
+    def run(self, *command):
+        """Runs a command that ends by itself; gives its status and what it has printed."""
+        ended = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+            start_new_session=True,
+        )
+        return ended.returncode, ended.stdout
 
     def program_states(self):
         """supervisord's own words, as in {"web1": "RUNNING"}."""
@@ -157,15 +176,12 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _start(self, name, *arguments):
-        # The environment may hold options of the listener, or be that of another supervisord.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
-        environment[MARK] = str(self.directory)
         with open(self.path(f"{name}.log"), "ab") as output:
             # A session of its own: Ctrl-C is for the demo, which then ends the others in order.
             process = subprocess.Popen(
                 [name, *arguments],
                 cwd=self.directory,
-                env=environment,
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -173,6 +189,12 @@ class Stage:
             )
         self.needed.add(name)
         return process
+
+    def _environment(self):
+        # Ours may hold options of the listener, or be that of another supervisord.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
+        environment[MARK] = str(self.directory)
+        return environment
 
     def _signal_all(self, number):
         mark = f"{MARK}={self.directory}".encode()

@@ -1,4 +1,4 @@
-"""Somebody who uses the web apps all the time: sends requests through HAProxy and counts the answers."""
+"""Those who use the web apps: they send requests through HAProxy and count the answers."""
 
 import collections
 import concurrent.futures
@@ -6,11 +6,15 @@ import http.client
 import threading
 import time
 
+from stage import WEBS
+
 REQUEST_EVERY_SECONDS = 0.05
 # Those that wait for an app that hangs must not keep others from being sent.
 AT_ONCE = 50
 # Longer than HAProxy gives a server: it is HAProxy that says 504, not we who hang up.
 ANSWER_SECONDS = 10.0
+# Visitors of a crowd.
+CROWD = 12
 
 
 class Visitor(threading.Thread):
@@ -45,21 +49,55 @@ class Visitor(threading.Thread):
         return max(0, self.sent - sum(self.counted().values()))
 
     def _count_one(self):
-        outcome = self._request()
+        outcome = request(self.port, "/")
         with self.lock:
             self.counts[outcome] += 1
 
-    def _request(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
-        try:
-            connection.request("GET", "/")
-            response = connection.getresponse()
-            body = response.read().decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException):
-            return "failed", "no connection"
-        finally:
-            connection.close()
-        return ("answered", body) if response.status == 200 else ("failed", f"status {response.status}")
+
+class Crowd:
+    """Several visitors at the same time, in the background: each sends a request when the one before has ended. Half of
+    them ask for the report, which takes long; the others for the front page."""
+
+    def __init__(self, port):
+        self.port = port
+        self.counts = collections.Counter()
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self.visitors = concurrent.futures.ThreadPoolExecutor(CROWD)
+
+    def __enter__(self):
+        for number in range(CROWD):
+            self.visitors.submit(self._visit, "/report" if number % 2 else "/")
+        return self
+
+    def __exit__(self, *_):
+        """Waits until the last request has ended; from then on the counts are all there are."""
+        self.ended.set()
+        self.visitors.shutdown()
+
+    def _visit(self, path):
+        counts = collections.Counter()
+        while not self.ended.wait(REQUEST_EVERY_SECONDS):
+            counts[request(self.port, path)] += 1
+        with self.lock:
+            self.counts += counts
+
+
+def request(port, path):
+    """One request on a connection of its own: ("answered", the app's name) or ("failed", how)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read().decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException):
+        return "failed", "no connection"
+    finally:
+        connection.close()
+    if response.status != 200:
+        return "failed", f"status {response.status}"
+    # The app closes the connection behind its name: that an answer is whole, only the name can tell.
+    return ("answered", body) if body in WEBS else ("failed", "half an answer")
 
 
 def describe(counts):

@@ -65,6 +65,17 @@ impl Haproxy {
         self.directory().join("admin.sock")
     }
 
+    /// What `show stat` says of a server, as in `UP 1/2`.
+    pub(crate) fn status(&self, server: &str) -> Outcome<String> {
+        let reply = ask(&self.socket(), "show stat -1 4 -1")?;
+        let mut rows = reply.lines().map(|line| line.split(','));
+        let header: Vec<&str> = rows.next().ok_or("no header")?.collect();
+        let column = |name| header.iter().position(|cell| *cell == name).ok_or("no such column");
+        let (name, status) = (column("svname")?, column("status")?);
+        let mut row = rows.find(|row| row.clone().nth(name) == Some(server)).ok_or("no such server")?;
+        Ok(row.nth(status).unwrap_or_default().to_owned())
+    }
+
     /// Goes with this HAProxy.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

@@ -20,6 +20,8 @@ pub(crate) struct Supervisord {
     directory: TempDir,
 }
 
+const CONFIGURATION: &str = "supervisord.conf";
+
 /// What every configuration begins with; `DIR` stands for the directory.
 const PREAMBLE: &str = "\
 [supervisord]
@@ -29,6 +31,8 @@ pidfile=DIR/supervisord.pid
 childlogdir=DIR
 [unix_http_server]
 file=DIR/supervisor.sock
+[supervisorctl]
+serverurl=unix://DIR/supervisor.sock
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 ";
@@ -37,7 +41,7 @@ impl Supervisord {
     /// Starts one whose configuration ends with `sections`, in which `DIR` stands for its directory.
     pub(crate) fn start(sections: &str) -> Outcome<Self> {
         let directory = tempfile::tempdir()?;
-        let configuration = directory.path().join("supervisord.conf");
+        let configuration = directory.path().join(CONFIGURATION);
         let text = [PREAMBLE, sections].concat().replace("DIR", &directory.path().display().to_string());
         fs::write(&configuration, text)?;
         let process = Command::new("supervisord")
@@ -54,6 +58,11 @@ impl Supervisord {
     /// Goes with this supervisord.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The file that `supervisorctl -c` takes.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory().join(CONFIGURATION)
     }
 
     /// Calls a method with one name and one flag, as `startProcess` and `stopProcess` have them.

@@ -16,5 +16,6 @@ mod e2e_rollouts;
 mod faults;
 mod orders;
 mod protocol;
+mod recipes;
 mod rooms;
 mod support;
