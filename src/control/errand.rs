@@ -23,6 +23,7 @@ pub struct Errand {
     claims: BTreeMap<ServerRef, AdminState>,
     renew_at: Option<Instant>,
     quiet_turns: u32,
+    look_took: Duration,
 }
 
 /// A claim ends by itself after this many seconds: a command that was killed leaves nothing drained behind.
@@ -52,6 +53,7 @@ impl Errand {
             claims: BTreeMap::new(),
             renew_at: None,
             quiet_turns: 0,
+            look_took: Duration::ZERO,
         };
         errand.look()?;
         Ok(errand)
@@ -76,7 +78,9 @@ impl Errand {
 
     /// Looks at all peers at the same time.
     pub fn look(&mut self) -> io::Result<&Sight> {
+        let began = Instant::now();
         let Looks { processes, looks } = self.peers.look()?;
+        self.look_took = began.elapsed();
         let processes = processes
             .map(|list| list.into_iter().map(|details| (details.info.name.clone(), details)).collect());
         self.sight =
@@ -239,6 +243,7 @@ impl Errand {
     pub fn pause(&mut self, moved: bool) -> io::Result<()> {
         self.quiet_turns = if moved { 0 } else { self.quiet_turns.saturating_add(1) };
         let slack = self.quiet_turns.saturating_sub(PATIENT_TURNS).min(9) + 1;
-        self.peers.pause((FASTEST * slack).min(SLOWEST))
+        // Who has thousands of programs or servers has other things to do than to answer.
+        self.peers.pause((FASTEST * slack).min(SLOWEST).max(self.look_took * 4))
     }
 }

@@ -53,6 +53,25 @@ impl Program {
         Self::new(name, &format!("python3 {script} {port} {boot}"))
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It goes on when it is asked to end.
+    pub(crate) fn ignoring_sigterm(self) -> Self {
+        self.behind("trap '' TERM")
+    }
+
+    /// It ends at once while there is a file of this name beside supervisord's configuration.
+    pub(crate) fn unless(self, file: &str) -> Self {
+        self.behind(&format!("test ! -e %(here)s/{file} || exit 1"))
+    }
+
+    fn behind(self, line: &str) -> Self {
+        let command = format!("/bin/sh -c \"{line}; exec {}\"", self.command);
+        Self { command, ..self }
+    }
+
     /// A further line of its section.
     pub(crate) fn with(mut self, line: &str) -> Self {
         self.lines += line;
