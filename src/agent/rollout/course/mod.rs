@@ -1,5 +1,8 @@
 //! One program on its way: drained, parted from HAProxy, stopped, started, probed, up.
 
+mod inward;
+mod outward;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -7,7 +10,7 @@ use super::scene::Scene;
 use super::{Action, Failure, Sight, Terms, Verb};
 use crate::agent::Member;
 use crate::haproxy::{AdminState, Held, ServerRef};
-use crate::supervisor::{Pid, ProcessDetails, ProcessState};
+use crate::supervisor::{Pid, ProcessState};
 
 /// One program on its way.
 #[derive(Debug)]
@@ -70,6 +73,7 @@ enum Phase {
     },
     Stopping {
         sent: Option<Instant>,
+        /// The process that was sent the stop signal.
         pid: Option<Pid>,
     },
     Starting {
@@ -83,23 +87,10 @@ enum Phase {
     Over(Ending),
 }
 
-/// Of the time for draining, this much is for persistent sessions to come and go; the rest is for the end of
-/// those that are under way when no more are let in.
-const DRAIN_SHARE: f64 = 0.75;
-/// What was set shows at the next look; a state that does not within this time was set by somebody else.
-const SETTLE: Duration = Duration::from_secs(2);
-/// HAProxy closes sessions a moment after it was told to.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// After EXITED, supervisord may be about to start the program again.
 const RESTART_GRACE: Duration = Duration::from_secs(3);
 /// Between two tries of a call that failed.
 const RETRY: Duration = Duration::from_millis(500);
-/// supervisord has said yes and shows no sign of it: it is asked again.
-const REPEAT: Duration = Duration::from_secs(2);
-/// A program that is found stopped is started again so many times: supervisord may have been restarted.
-const MAX_TRIES: u8 = 3;
-/// For putting servers back.
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 // --- what others see
 
@@ -347,256 +338,11 @@ impl Course {
         now.saturating_duration_since(self.since)
     }
 
-    fn drain(&self, scene: &Scene<'_>, actions: &mut Vec<Action>) -> Option<Phase> {
-        scene.ensure(AdminState::Drain, actions);
-        let over = self.for_how_long(scene.now) >= scene.terms.drain_timeout.mul_f64(DRAIN_SHARE);
-        (over || scene.is_drained()).then_some(Phase::Parting { shut_down: None })
-    }
-
-    fn part(
-        &mut self,
-        scene: &Scene<'_>,
-        shut_down: Option<Instant>,
-        actions: &mut Vec<Action>,
-    ) -> Option<Phase> {
-        scene.ensure(AdminState::Maint, actions);
-        let waited = self.elapsed(scene.now);
-        let parted = scene.holds_everywhere(Held::Maint);
-        if parted && scene.is_idle() {
-            return Some(self.parted(scene, waited));
-        }
-        if waited < scene.terms.drain_timeout {
-            return None;
-        }
-        if !parted {
-            let settling = self.for_how_long(scene.now) < SETTLE;
-            return (!settling).then(|| Phase::Restoring(Ending::Failed(scene.why_not(Held::Maint))));
-        }
-        match shut_down {
-            None if scene.terms.shutdown_sessions => {
-                scene.shut_down_sessions(actions);
-                self.phase = Phase::Parting { shut_down: Some(scene.now) };
-                None
-            }
-            Some(at) if scene.now < at + SHUTDOWN_GRACE => None,
-            _ => {
-                let load = scene.sight.load(scene.servers);
-                self.remarks.push(format!("{load} left after {:?}", scene.terms.drain_timeout));
-                Some(self.parted(scene, waited))
-            }
-        }
-    }
-
-    fn parted(&mut self, scene: &Scene<'_>, waited: Duration) -> Phase {
-        self.timings.drain = Some(waited);
-        let pid = scene.sight.process(&self.member.program).and_then(|details| details.info.pid);
-        Phase::Stopping { sent: None, pid }
-    }
-
-    fn stop(
-        &mut self,
-        scene: &Scene<'_>,
-        sent: Option<Instant>,
-        pid: Option<Pid>,
-        actions: &mut Vec<Action>,
-    ) -> Option<Phase> {
-        scene.ensure(AdminState::Maint, actions);
-        if let Ok(processes) = &scene.sight.processes {
-            let Some(details) = processes.get(&self.member.program) else { return Some(self.vanished()) };
-            let replaced =
-                sent.is_some() && pid.is_some() && details.info.pid.is_some_and(|now| Some(now) != pid);
-            if replaced && scene.terms.verb == Verb::Restart {
-                // supervisord was restarted, or somebody was faster: a new process is a new process.
-                return Some(Phase::Starting { sent: true, tries: 0, quiet: None });
-            }
-            if is_gone(details, scene.terms.verb) {
-                return Some(self.stopped(scene));
-            }
-            let repeat = sent.is_none_or(|sent| scene.now >= sent + REPEAT);
-            if repeat && details.info.state != ProcessState::Stopping && self.may_call(scene.now) {
-                actions.push(Action::Stop(self.member.program.clone()));
-                self.phase = Phase::Stopping { sent: Some(scene.now), pid };
-            }
-        }
-        (self.for_how_long(scene.now) >= scene.terms.stop_timeout).then(|| self.not_stopped(scene))
-    }
-
-    fn stopped(&mut self, scene: &Scene<'_>) -> Phase {
-        self.timings.stop = Some(self.for_how_long(scene.now));
-        match scene.terms.verb {
-            Verb::Stop => Phase::Over(Ending::Done),
-            Verb::Restart | Verb::Start => Phase::Starting { sent: false, tries: 0, quiet: None },
-        }
-    }
-
-    fn not_stopped(&self, scene: &Scene<'_>) -> Phase {
-        let state = scene.sight.state(&self.member.program);
-        let within = scene.terms.stop_timeout;
-        Phase::Over(Ending::Failed(format!(
-            "not stopped within {within:?} ({state}); supervisord kills it after its `stopwaitsecs`; its servers \
-             stay in maint until it runs again"
-        )))
-    }
-
-    fn start(
-        &mut self,
-        scene: &Scene<'_>,
-        sent: bool,
-        tries: u8,
-        quiet: Option<Instant>,
-        actions: &mut Vec<Action>,
-    ) -> Option<Phase> {
-        scene.ensure(AdminState::Maint, actions);
-        if let Ok(processes) = &scene.sight.processes {
-            let Some(details) = processes.get(&self.member.program) else { return Some(self.vanished()) };
-            match details.info.state {
-                ProcessState::Running => return Some(self.running(scene)),
-                ProcessState::Starting | ProcessState::Backoff => {
-                    self.phase = Phase::Starting { sent: true, tries, quiet: None };
-                }
-                ProcessState::Stopping => {}
-                ProcessState::Fatal if sent => return Some(died(details)),
-                _ if !sent => self.send_start(scene, tries, actions),
-                _ => return self.found_stopped(scene.now, details, tries, quiet),
-            }
-        }
-        self.is_late(scene).then(|| Phase::Over(Ending::Failed(self.not_up(scene))))
-    }
-
-    fn send_start(&mut self, scene: &Scene<'_>, tries: u8, actions: &mut Vec<Action>) {
-        if self.may_call(scene.now) {
-            actions.push(Action::Start(self.member.program.clone()));
-            self.phase = Phase::Starting { sent: true, tries: tries + 1, quiet: None };
-        }
-    }
-
-    /// It was started, and there is no process: supervisord may have been restarted, or be about to start it.
-    fn found_stopped(
-        &mut self,
-        now: Instant,
-        details: &ProcessDetails,
-        tries: u8,
-        quiet: Option<Instant>,
-    ) -> Option<Phase> {
-        let since = quiet.unwrap_or(now);
-        if now < since + RESTART_GRACE {
-            self.phase = Phase::Starting { sent: true, tries, quiet: Some(since) };
-            None
-        } else if tries < MAX_TRIES && details.info.state == ProcessState::Stopped {
-            self.phase = Phase::Starting { sent: false, tries, quiet: None };
-            None
-        } else {
-            Some(died(details))
-        }
-    }
-
-    fn running(&mut self, scene: &Scene<'_>) -> Phase {
-        self.timings.start = Some(self.for_how_long(scene.now));
-        if scene.terms.probe { Phase::Probing } else { Phase::Rising }
-    }
-
-    fn probe(&mut self, scene: &Scene<'_>, actions: &mut Vec<Action>) -> Option<Phase> {
-        scene.ensure(AdminState::Maint, actions);
-        if let Some(next) = self.no_longer_running(scene) {
-            return Some(next);
-        }
-        if let Some(Ok(())) = scene.sight.probes.get(&self.member.program) {
-            return Some(Phase::Rising);
-        }
-        actions.push(Action::Probe(self.member.program.clone()));
-        self.is_late(scene).then(|| Phase::Over(Ending::Failed(self.not_up(scene))))
-    }
-
-    fn rise(&mut self, scene: &Scene<'_>, actions: &mut Vec<Action>) -> Option<Phase> {
-        if let Some(next) = self.no_longer_running(scene) {
-            if matches!(next, Phase::Over(_)) {
-                scene.ensure(AdminState::Maint, actions);
-            }
-            return Some(next);
-        }
-        scene.ensure(AdminState::Ready, actions);
-        if scene.is_up() {
-            self.timings.up = Some(self.for_how_long(scene.now));
-            self.remarks.extend(scene.held_by());
-            return Some(Phase::Over(Ending::Done));
-        }
-        self.is_late(scene).then(|| Phase::Over(Ending::Failed(self.not_up(scene))))
-    }
-
-    fn no_longer_running(&self, scene: &Scene<'_>) -> Option<Phase> {
-        let processes = scene.sight.processes.as_ref().ok()?;
-        let Some(details) = processes.get(&self.member.program) else { return Some(self.vanished()) };
-        match details.info.state {
-            ProcessState::Running | ProcessState::Starting => None,
-            // Not by itself: supervisord was restarted, or somebody has stopped it.
-            ProcessState::Stopped | ProcessState::Stopping => {
-                Some(Phase::Starting { sent: true, tries: MAX_TRIES - 1, quiet: None })
-            }
-            _ => Some(died(details)),
-        }
-    }
-
-    fn restore(&mut self, scene: &Scene<'_>, ending: Ending, actions: &mut Vec<Action>) -> Option<Phase> {
-        if scene.put_back(&self.before, actions) {
-            return Some(Phase::Over(ending));
-        }
-        if self.for_how_long(scene.now) < RESTORE_TIMEOUT {
-            return None;
-        }
-        let why = match ending {
-            Ending::Failed(why) => format!("{why}; its servers could not be put back as they were"),
-            _ => "its servers could not be put back as they were".to_owned(),
-        };
-        Some(Phase::Over(Ending::Failed(why)))
-    }
-
     fn may_call(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| now >= at)
     }
 
-    fn is_late(&self, scene: &Scene<'_>) -> bool {
-        self.started.is_some_and(|started| scene.now >= started + scene.terms.up_timeout)
-    }
-
-    fn not_up(&self, scene: &Scene<'_>) -> String {
-        let within = scene.terms.up_timeout;
-        let program = &self.member.program;
-        match (&self.phase, scene.sight.probes.get(program)) {
-            (Phase::Probing, result) => {
-                let why = result.and_then(|result| result.as_ref().err()).map_or("not asked", String::as_str);
-                format!("its probe did not succeed within {within:?}: {why}")
-            }
-            (Phase::Rising, _) => {
-                let statuses = scene.sight.statuses(scene.servers);
-                format!("RUNNING, but not up within {within:?}: {statuses}")
-            }
-            _ => format!("not RUNNING within {within:?}: {}", scene.sight.state(program)),
-        }
-    }
-
     fn vanished(&self) -> Phase {
         Phase::Over(Ending::Failed(format!("supervisord has no program `{}`", self.member.program)))
-    }
-}
-
-fn died(details: &ProcessDetails) -> Phase {
-    let state = details.info.state;
-    let why = match (details.spawn_error.is_empty(), state) {
-        (false, _) => format!(": {}", details.spawn_error),
-        (true, ProcessState::Exited) => format!(" with exit status {}", details.exit_status),
-        (true, _) => String::new(),
-    };
-    Phase::Over(Ending::Failed(format!("{state} after its start{why}; its servers are in maint")))
-}
-
-/// Whether its process is gone for good. After EXITED, supervisord may start it again by itself; then it has to
-/// be stopped once more.
-fn is_gone(details: &ProcessDetails, verb: Verb) -> bool {
-    match details.info.state {
-        ProcessState::Stopped | ProcessState::Fatal => true,
-        ProcessState::Exited => {
-            verb == Verb::Restart || details.downtime().is_some_and(|since| since >= RESTART_GRACE)
-        }
-        _ => false,
     }
 }
