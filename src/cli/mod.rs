@@ -118,7 +118,10 @@ fn operate(command: Command) -> u8 {
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut stdout());
+            // Not straight to stdout: it would panic where nobody reads.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut text);
+            let _ = stdout().write_all(&text);
             Ok(0)
         }
     };

@@ -10,8 +10,8 @@ use anstyle::{AnsiColor, Style};
 pub(super) struct Screen {
     out: AutoStream<std::io::Stdout>,
     is_terminal: bool,
-    /// Whether the last line is to be written over.
-    has_transient: bool,
+    /// The line that is to be written over.
+    shown: String,
 }
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -28,7 +28,7 @@ impl Screen {
         #[allow(clippy::disallowed_methods)]
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
-        Self { out: AutoStream::auto(stdout), is_terminal, has_transient: false }
+        Self { out: AutoStream::auto(stdout), is_terminal, shown: String::new() }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -37,22 +37,22 @@ impl Screen {
 
     /// A line that stays.
     pub(super) fn line(&mut self, text: impl Display) {
-        let over = if std::mem::take(&mut self.has_transient) { CLEAR_LINE } else { "" };
+        let over = if std::mem::take(&mut self.shown).is_empty() { "" } else { CLEAR_LINE };
         let _ = writeln!(self.out, "{over}{text}");
         let _ = self.out.flush();
     }
 
     /// A line that the next one replaces; on a terminal only, cut to its width.
     pub(super) fn transient(&mut self, text: &str) {
-        if !self.is_terminal {
+        if !self.is_terminal || self.shown == text {
             return;
         }
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         // The cursor stands in the last column: a text of full width would begin another line.
-        let text: String = text.chars().take(width.saturating_sub(1)).collect();
-        let _ = write!(self.out, "{CLEAR_LINE}{text}");
+        let cut: String = text.chars().take(width.saturating_sub(1)).collect();
+        let _ = write!(self.out, "{CLEAR_LINE}{cut}");
         let _ = self.out.flush();
-        self.has_transient = true;
+        text.clone_into(&mut self.shown);
     }
 
     /// Starts a page that replaces the one before.
@@ -65,7 +65,8 @@ impl Screen {
 
 /// Paints a text, if it ends up on a terminal.
 pub(super) fn paint(style: Style, text: impl Display) -> String {
-    format!("{style}{text}{style:#}")
+    let text = text.to_string();
+    if text.is_empty() { text } else { format!("{style}{text}{style:#}") }
 }
 
 /// A table with aligned columns; the last one is not padded.
