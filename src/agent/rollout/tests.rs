@@ -314,6 +314,15 @@ fn a_server_that_is_down_is_drained_all_the_same() {
 }
 
 #[test]
+fn a_server_in_maint_is_not_drained_first() {
+    let mut world = World::new(&["a", "b"]);
+    *world.server("a") = seen("MAINT", Held::Maint);
+    let mut rollout = rollout(terms(Verb::Restart), &world);
+    world.until(&mut rollout, "a: stop");
+    assert_eq!(world.log, ["a: claim maint", "a: stop"]);
+}
+
+#[test]
 fn a_program_that_dies_at_its_start_ends_the_rollout_and_the_next_is_not_touched() {
     let mut world = World::new(&["a", "b"]);
     world.life = vec![ProcessState::Starting, ProcessState::Backoff, ProcessState::Fatal];

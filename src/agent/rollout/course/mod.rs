@@ -207,6 +207,10 @@ impl Course {
             (Verb::Stop | Verb::Restart, Some(ProcessState::Stopping)) => {
                 Phase::Stopping { sent: Some(now), pid: None }
             }
+            // A drain would let persistent sessions in again.
+            (Verb::Stop | Verb::Restart, Some(state)) if state.has_process() && self.was_in_maint() => {
+                Phase::Parting { shut_down: None }
+            }
             (Verb::Stop | Verb::Restart, Some(state)) if state.has_process() => Phase::Draining,
             (Verb::Stop, _) | (Verb::Restart, Some(ProcessState::Backoff)) => {
                 Phase::Stopping { sent: None, pid: None }
@@ -218,6 +222,10 @@ impl Course {
         let mut actions = Vec::new();
         self.enter(now, first, terms, &mut actions);
         actions
+    }
+
+    fn was_in_maint(&self) -> bool {
+        !self.before.is_empty() && self.before.values().all(|held| *held == Held::Maint)
     }
 
     pub(super) fn advance(&mut self, now: Instant, sight: &Sight, terms: &Terms) -> Vec<Action> {
