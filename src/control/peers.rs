@@ -187,3 +187,73 @@ fn with_advice(error: &RpcError) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: i64) -> Vec<u8> {
+        let body = format!(
+            "<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>{code}</int></value>\
+             </member><member><name>faultString</name><value><string>WHY: web</string></value></member></struct>\
+             </value></fault></methodResponse>"
+        );
+        format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    fn failure(reply: &[u8]) -> Failure {
+        rpc_failure("supervisord x: call", &accepted(reply).unwrap_err())
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_failure() {
+        assert_eq!(accepted(&fault(ALREADY_STARTED)), Ok(()));
+        assert_eq!(accepted(&fault(NOT_RUNNING)), Ok(()));
+    }
+
+    #[test]
+    fn faults_that_pass_are_told_from_those_that_do_not() {
+        for code in PERMANENT {
+            let expected = format!("supervisord x: call: fault {code}: WHY: web");
+            assert_eq!(failure(&fault(code)), Failure::Permanent(expected));
+        }
+        assert_eq!(
+            failure(&fault(6)),
+            Failure::Passing("supervisord x: call: supervisord is shutting down or restarting".into())
+        );
+        assert!(matches!(failure(&fault(99)), Failure::Passing(_)), "unknown ones may pass");
+        // supervisord's answer when a process changes its state in the middle of a call.
+        let race = b"HTTP/1.0 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(failure(race), Failure::Passing("supervisord x: call: HTTP status 500".into()));
+        let closed = b"HTTP/1.0 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+        assert!(
+            matches!(failure(closed), Failure::Permanent(text) if text.contains("`username` and `password`"))
+        );
+    }
+
+    #[test]
+    fn an_haproxy_on_its_way_out_is_not_believed() {
+        let reply = |stopping: u8| {
+            format!(
+                "Pid: 7\nStopping: {stopping}\n\n1\n# be_id be_name srv_name srv_admin_state srv_check_state\n\n\
+                 # pxname,svname,qcur,scur,status,lastchg,type,check_status,last_chk,\n\n"
+            )
+        };
+        assert!(look("haproxy x", Ok(reply(0).into_bytes())).is_ok());
+        assert_eq!(
+            look("haproxy x", Ok(reply(1).into_bytes())).unwrap_err(),
+            "haproxy x: the process that answers is being replaced"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_for_good_where_only_haproxys_configuration_can_help() {
+        let command = Command::Level;
+        let read = |reply: &[u8]| crate::haproxy::accepted(reply);
+        let tell = |reply: &[u8]| understand("haproxy x", &command, Ok(reply.to_vec()), read).unwrap_err();
+        assert!(matches!(tell(b"No such server.\n\n"), Failure::Permanent(_)));
+        assert!(matches!(tell(b"Permission denied\n\n"), Failure::Permanent(_)));
+        assert!(matches!(tell(b"Proxy is disabled.\n\n"), Failure::Passing(_)));
+        assert!(matches!(tell(b""), Failure::Passing(_)));
+    }
+}
