@@ -34,7 +34,8 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
 
 pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
     let (mut errand, mut servers) = prepare(&args.site, &args.targets)?;
-    if errand.site().holds.is_some() {
+    if let Some(file) = &errand.site().holds {
+        file.load().map_err(|error| Failure::Failed(vec![error.to_string()]))?;
         servers.retain(|server| errand.sight().holds.contains_key(server));
         if servers.is_empty() {
             return Err(Failure::Refused(vec!["none of these servers is held".into()]));

@@ -7,9 +7,9 @@ use super::hold::servers_of;
 use super::screen::{DOUBTFUL, GOOD, Screen, paint};
 use super::{FAILED, Failure, INTERRUPTED, TIMEOUT, site};
 use crate::agent::rollout::{Action, Sight};
-use crate::agent::{Member, Roster};
+use crate::agent::{Member, roster};
 use crate::control::{Errand, Interrupts, Lock, Site};
-use crate::haproxy::{AdminState, Held, Seen, ServerRef};
+use crate::haproxy::{AdminState, Held, Kind, Seen, ServerRef};
 use crate::supervisor::ProcessState;
 
 /// What was set shows at the next look; a state that does not within this time was set by somebody else.
@@ -28,23 +28,27 @@ pub(super) fn run(state: AdminState, args: &StateArgs) -> Result<u8, Failure> {
     let lock = Lock::take(&errand.site().supervisord.endpoint, programs)
         .map_err(|error| Failure::Refused(vec![error.to_string()]))?;
     let servers = servers_of(&members);
-    set(state, &mut errand, &servers)?;
+    // From here on, Ctrl-C is noticed between two looks.
+    let interrupts = Interrupts::new()?;
+    let problems = set(state, &mut errand, &servers)?;
+    if !problems.is_empty() {
+        report(state, &mut errand, &servers)?;
+        return Err(Failure::Failed(problems));
+    }
     if args.wait {
-        wait(state, args, &mut errand, &servers, &lock)
+        wait(state, args, &mut errand, &servers, &lock, interrupts)
     } else {
         Ok(report(state, &mut errand, &servers)?)
     }
 }
 
 fn members(errand: &Errand, args: &StateArgs) -> Result<Vec<Member>, Failure> {
-    let processes = errand.sight().processes.as_ref();
-    let names: Vec<_> = processes.map(|list| list.keys().cloned().collect()).unwrap_or_default();
-    let roster = Roster::new(&errand.site().mapping, &names);
-    let selected = roster.select(&args.targets);
-    selected.map_err(|errors| {
-        // Without supervisord, the programs behind a wildcard are not known.
-        let why = processes.err().cloned();
-        Failure::Usage(errors.iter().map(ToString::to_string).chain(why).collect())
+    let sight = errand.sight();
+    roster(&errand.site().mapping, sight).select(&args.targets).map_err(|errors| {
+        // Who does not answer may know what is meant.
+        let silent = sight.processes.as_ref().err().into_iter();
+        let silent = silent.chain(sight.looks.iter().filter_map(|look| look.as_ref().err()));
+        Failure::Usage(errors.iter().map(ToString::to_string).chain(silent.cloned()).collect())
     })
 }
 
@@ -80,7 +84,8 @@ fn refuse(state: AdminState, members: &[Member], site: &Site, sight: &Sight) -> 
     Err(Failure::Refused(reasons))
 }
 
-fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> Result<(), Failure> {
+/// Tells every HAProxy that answers; gives what went wrong.
+fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io::Result<Vec<String>> {
     let gate = errand.site().gate;
     let mut problems: Vec<String> =
         errand.sight().looks.iter().filter_map(|look| look.clone().err()).collect();
@@ -98,7 +103,7 @@ fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> Result<
         }));
     }
     problems.extend(errand.perform(actions)?.into_iter().map(|(_, failure)| failure.to_string()));
-    if problems.is_empty() { Ok(()) } else { Err(Failure::Failed(problems)) }
+    Ok(problems)
 }
 
 fn seen<'a>(sight: &'a Sight, server: &ServerRef) -> Vec<(usize, &'a Seen)> {
@@ -177,8 +182,8 @@ fn wait(
     errand: &mut Errand,
     servers: &[ServerRef],
     lock: &Lock,
+    mut interrupts: Interrupts,
 ) -> Result<u8, Failure> {
-    let mut interrupts = Interrupts::new()?;
     let mut screen = Screen::new();
     let mut wait = Wait {
         state,
@@ -203,6 +208,7 @@ fn wait(
         }
         if interrupts.count() > 0 {
             report(state, errand, servers)?;
+            super::warn(["interrupted; what was set stays set"]);
             return Ok(INTERRUPTED);
         }
         lock.greet();
@@ -252,24 +258,38 @@ fn time_is_up(
     Ok(TIMEOUT)
 }
 
-/// A line for each server, and the exit code.
+/// A line for each server at each HAProxy, and the exit code.
 fn report(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io::Result<u8> {
     let mut screen = Screen::new();
-    let sight = errand.look()?;
+    errand.look()?;
+    let (site, sight) = (errand.site(), errand.sight());
     let mut code = 0;
     for server in servers {
-        for (_, seen) in seen(sight, server) {
+        for (haproxy, seen) in seen(sight, server) {
             let style = if is_reached(state, seen) { GOOD } else { DOUBTFUL };
-            let load = if seen.is_idle() {
-                String::new()
-            } else {
-                format!(", {}", sight.load(std::slice::from_ref(server)))
-            };
-            screen.line(format!("{server}  {}{load}", paint(style, &seen.status)));
+            let at = site.haproxies.get(haproxy).filter(|_| site.haproxies.len() > 1);
+            let at = at.map_or_else(String::new, |haproxy| format!("  {haproxy}"));
+            screen.line(format!("{server}{at}  {}", paint(style, outcome(seen))));
             if !is_set(state, seen.held) {
                 code = FAILED;
             }
         }
     }
     Ok(code)
+}
+
+/// HAProxy's status, and what it does not tell.
+fn outcome(seen: &Seen) -> String {
+    let more = match (seen.held, seen.status.kind) {
+        (Held::Ready, Kind::Down) => " until its checks pass",
+        (Held::Drain, Kind::Down) => ", and drained when it comes up",
+        _ => "",
+    };
+    let sessions = match seen.sessions {
+        0 => String::new(),
+        1 => ", 1 session".into(),
+        count => format!(", {count} sessions"),
+    };
+    let queue = if seen.queue == 0 { String::new() } else { format!(", {} in the queue", seen.queue) };
+    format!("{}{more}{sessions}{queue}", seen.status)
 }
