@@ -112,7 +112,8 @@ fn understand(section: EventListener, conf: &Conf) -> Result<FoundListener, Fail
     let socket = conf.unix_socket().map_err(|error| Failure::Usage(vec![error.to_string()]))?;
     // What supervisord tells its children.
     let variable = |name: &str| match name {
-        "SUPERVISOR_PROCESS_NAME" | "SUPERVISOR_GROUP_NAME" => Some(section.name.clone()),
+        "SUPERVISOR_PROCESS_NAME" => Some(section.process.clone()),
+        "SUPERVISOR_GROUP_NAME" => Some(section.name.clone()),
         "SUPERVISOR_SERVER_URL" => socket.as_ref().map(|path| format!("unix://{}", path.display())),
         _ => section.environment.get(name).cloned(),
     };
@@ -196,9 +197,9 @@ fn server_url(args: &SiteArgs, conf: Option<&Conf>) -> Result<ServerUrl, String>
 }
 
 fn listener_ref(listener: &FoundListener) -> ListenerRef {
-    let name = &listener.section.name;
+    let section = &listener.section;
     ListenerRef {
-        name: ProcessName { group: name.clone(), process: name.clone() },
+        name: ProcessName { group: section.name.clone(), process: section.process.clone() },
         hears_orders: subscribes(&listener.section, "REMOTE_COMMUNICATION"),
         enforces: listener.settings.reconciler.enforce,
     }
