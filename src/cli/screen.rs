@@ -10,8 +10,8 @@ use anstyle::{AnsiColor, Style};
 pub(super) struct Screen {
     out: AutoStream<std::io::Stdout>,
     is_terminal: bool,
-    /// Whether the last line is to be written over.
-    has_transient: bool,
+    /// The last line, where it is to be written over.
+    transient: Option<String>,
 }
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -27,8 +27,8 @@ impl Screen {
         // This is no listener: its stdout is nobody's protocol.
         #[allow(clippy::disallowed_methods)]
         let stdout = std::io::stdout();
-        let is_terminal = stdout.is_terminal();
-        Self { out: AutoStream::auto(stdout), is_terminal, has_transient: false }
+        let is_terminal = stdout.is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        Self { out: AutoStream::auto(stdout), is_terminal, transient: None }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -37,8 +37,8 @@ impl Screen {
 
     /// A line that stays.
     pub(super) fn line(&mut self, text: impl Display) {
-        let over = if std::mem::take(&mut self.has_transient) { CLEAR_LINE } else { "" };
-        let _ = writeln!(self.out, "{over}{text}");
+        self.clear_transient();
+        let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
     }
 
@@ -50,16 +50,40 @@ impl Screen {
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         // The cursor stands in the last column: a text of full width would begin another line.
         let text: String = text.chars().take(width.saturating_sub(1)).collect();
-        let _ = write!(self.out, "{CLEAR_LINE}{text}");
+        if self.transient.as_ref() == Some(&text) {
+            return;
+        }
+        self.clear_transient();
+        let _ = write!(self.out, "{text}");
         let _ = self.out.flush();
-        self.has_transient = true;
+        self.transient = Some(text);
     }
 
     /// Starts a page that replaces the one before.
     pub(super) fn page(&mut self) {
         if self.is_terminal {
-            let _ = write!(self.out, "{CLEAR_SCREEN}");
+            self.control(CLEAR_SCREEN);
         }
+    }
+
+    fn clear_transient(&mut self) {
+        if self.transient.take().is_some() {
+            self.control(CLEAR_LINE);
+        }
+    }
+
+    /// Past the stream, which takes all control codes away where no colours are wanted.
+    fn control(&mut self, code: &str) {
+        let _ = self.out.flush();
+        let _ = self.out.as_inner().write_all(code.as_bytes());
+    }
+}
+
+impl Drop for Screen {
+    /// What comes after it begins on a line of its own.
+    fn drop(&mut self) {
+        self.clear_transient();
+        let _ = self.out.flush();
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::commands::StateArgs;
 use super::hold::servers_of;
 use super::screen::{DOUBTFUL, GOOD, Screen, paint};
-use super::{FAILED, Failure, INTERRUPTED, TIMEOUT, site};
+use super::{FAILED, Failure, INTERRUPTED, TIMEOUT, site, warn};
 use crate::agent::rollout::{Action, Sight};
 use crate::agent::{Member, roster};
 use crate::control::{Errand, Interrupts, Lock, Site};
@@ -27,18 +27,21 @@ pub(super) fn run(state: AdminState, args: &StateArgs) -> Result<u8, Failure> {
     let programs = members.iter().map(|member| &member.program);
     let lock = Lock::take(&errand.site().supervisord.endpoint, programs)
         .map_err(|error| Failure::Refused(vec![error.to_string()]))?;
+    if let Err(why) = &errand.sight().processes {
+        warn([format!("{why}; what the programs do is not known, and is not looked at")]);
+    }
     let servers = servers_of(&members);
     // From here on, Ctrl-C is noticed between two looks.
     let interrupts = Interrupts::new()?;
     let problems = set(state, &mut errand, &servers)?;
     if !problems.is_empty() {
-        report(state, &mut errand, &servers)?;
+        report(state, &mut errand, &servers, &mut Screen::new())?;
         return Err(Failure::Failed(problems));
     }
     if args.wait {
         wait(state, args, &mut errand, &servers, &lock, interrupts)
     } else {
-        Ok(report(state, &mut errand, &servers)?)
+        Ok(report(state, &mut errand, &servers, &mut Screen::new())?)
     }
 }
 
@@ -197,9 +200,9 @@ fn wait(
         errand.look()?;
         let now = Instant::now();
         match wait.judge(now, errand.sight()) {
-            Verdict::Reached => return Ok(report(state, errand, servers)?),
+            Verdict::Reached => return Ok(report(state, errand, servers, &mut screen)?),
             Verdict::Lost(why) => return Err(Failure::Failed(vec![why])),
-            Verdict::TimeIsUp => return time_is_up(state, args, errand, servers),
+            Verdict::TimeIsUp => return time_is_up(state, args, errand, servers, &mut screen),
             Verdict::ShutDown => {
                 wait.shut_down = Some(now);
                 shut_down_sessions(errand, servers)?;
@@ -207,8 +210,8 @@ fn wait(
             Verdict::GoOn => screen.transient(&wait.activity(errand.sight())),
         }
         if interrupts.count() > 0 {
-            report(state, errand, servers)?;
-            super::warn(["interrupted; what was set stays set"]);
+            report(state, errand, servers, &mut screen)?;
+            warn(["interrupted; what was set stays set"]);
             return Ok(INTERRUPTED);
         }
         lock.greet();
@@ -251,16 +254,21 @@ fn time_is_up(
     args: &StateArgs,
     errand: &mut Errand,
     servers: &[ServerRef],
+    screen: &mut Screen,
 ) -> Result<u8, Failure> {
-    report(state, errand, servers)?;
+    report(state, errand, servers, screen)?;
     let what = activity(state, errand.sight(), servers);
     super::complain([format!("not reached within {:?}: {what}", args.timeout)]);
     Ok(TIMEOUT)
 }
 
 /// A line for each server at each HAProxy, and the exit code.
-fn report(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io::Result<u8> {
-    let mut screen = Screen::new();
+fn report(
+    state: AdminState,
+    errand: &mut Errand,
+    servers: &[ServerRef],
+    screen: &mut Screen,
+) -> std::io::Result<u8> {
     errand.look()?;
     let (site, sight) = (errand.site(), errand.sight());
     let mut code = 0;
