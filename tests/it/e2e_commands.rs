@@ -25,7 +25,7 @@ fn apps(names: &[&str], options: &str) -> World {
     world
 }
 
-/// Waits until the listener has seen a server like this at last.
+/// Waits until this is how the listener has seen a server last.
 #[track_caller]
 fn settled(world: &World, haproxy: &Haproxy, server: &str, status: &str) {
     let subject = format!("haproxy unix://{}: `app/{server}` went from ", haproxy.socket.display());
@@ -127,6 +127,11 @@ fn status_watches_and_has_colours_where_they_are_wanted() {
         .expect(0)
         .omits("\x1b");
 
+    let watch = ["status", "--watch", "-c", "supervisord.conf"];
+    let mut terminal = Running::start_on_terminal(world.directory(), &watch, &[("NO_COLOR", "1")]);
+    terminal.lines().expect("\x1b[H\x1b[J");
+    terminal.signal(Signal::SIGTERM);
+
     let mut people = world.start(&["status", "--watch"]);
     let mut machine = world.start(&["status", "--watch", "--json"]);
     let (pages, lines) = (people.lines(), machine.lines());
@@ -156,8 +161,17 @@ fn a_peer_that_is_gone_is_named_and_the_other_one_is_shown() {
     world.run(&["check"]).expect(2).says("fail  haproxy unix://").says("cannot connect: ").omits("disagree");
     world.run(&["check", "--nagios"]).expect(2).says("HAPROXY CRITICAL - haproxy unix://").says("'up'=0");
     world.run(&["drain", "web1"]).expect(1).complains(&format!("error: {haproxy}"));
+    world
+        .run(&["hold", "web2", "--reason", "x"])
+        .expect(0)
+        .says("app/web2  held in maint")
+        .complains(&format!("warn: {haproxy}"))
+        .complains("; the listener sets it when this HAProxy answers");
     world.haproxy.launch();
     world.haproxy.expect_status("web1", "UP");
+    world.haproxy.expect("web2", "maint");
+    world.run(&["release", "web2"]).expect(0);
+    world.haproxy.expect_status("web2", "UP");
 
     world.supervisord.signal(Signal::SIGTERM);
     world.supervisord.wait();
@@ -173,7 +187,11 @@ fn a_peer_that_is_gone_is_named_and_the_other_one_is_shown() {
     world.run(&["check"]).expect(2).says("fail  supervisord unix://").says("cannot connect: ");
 
     // What HAProxy has can be set all the same, though the mapping has a wildcard.
-    world.run(&["drain", "app/web1"]).expect(0);
+    world
+        .run(&["drain", "app/web1"])
+        .expect(0)
+        .complains("warn: supervisord unix://")
+        .complains("; what the programs do is not known, and is not looked at");
     assert_eq!((world.haproxy.admin("web1"), world.haproxy.admin("web2")), ("drain", "maint"));
     world.run(&["ready", "web2"]).expect(0);
     assert_eq!(world.haproxy.admin("web2"), "ready");
@@ -285,6 +303,11 @@ fn a_drain_that_takes_too_long_ends_with_75_and_may_close_the_sessions() {
         .expect(75)
         .says("app/web1  DRAIN, 1 session\n")
         .complains("error: not reached within 300ms: 1 session\n");
+    let on_terminal = ["drain", "web1", "--wait", "--timeout", "300ms", "-c", "supervisord.conf"];
+    Running::start_on_terminal(world.directory(), &on_terminal, &[("NO_COLOR", "1")])
+        .wait()
+        .expect(75)
+        .says("waiting for 1 of 1 (1 session)\r\x1b[Kapp/web1  DRAIN, 1 session\r\n");
     assert_eq!(world.sessions("web1"), 1);
     world
         .run(&["drain", "web1", "--wait", "--timeout", "300ms", "--shutdown-sessions"])
@@ -344,6 +367,7 @@ fn what_nobody_would_answer_is_not_made_ready() {
     world.run(&["ready", "web1", "--wait"]).expect(0).says("app/web1  UP\n");
     assert_eq!(world.haproxy.statuses()["web1"], "UP");
 
+    settled(&world, &world.haproxy, "web1", "UP");
     world.supervisord.ctl(&["stop", "web1"]);
     world.haproxy.expect("web1", "maint");
     world
@@ -373,7 +397,7 @@ fn settings_come_from_included_files_variables_and_a_server_with_a_password() {
         let variables =
             "environment=SUPERVISOR_HAPROXY_ENFORCE=\"1\",SUPERVISOR_HAPROXY_ACTION=\"STOPPED=drain\"";
         fs::create_dir(directory.join("conf.d")).unwrap();
-        let section = format!("[eventlistener:{section}\n{variables}\n");
+        let section = format!("[eventlistener:{section}\nprocess_name=hook\n{variables}\n");
         fs::write(directory.join("conf.d/listener.conf"), section).unwrap();
         let head = head
             .replace("serverurl=unix://%(here)s/s.sock", &format!("serverurl=http://127.0.0.1:{port}"))
@@ -412,6 +436,19 @@ fn settings_come_from_included_files_variables_and_a_server_with_a_password() {
     world.run(&["hold", "web1", "--reason", "as it says"]).expect(0).says("app/web1  held in maint");
     world.run(&["release", "web1"]).expect(0);
     world.haproxy.expect("web1", "ready");
+
+    world.rewrite("[supervisorctl]\n", "[supervisorctl]\nusername=me\npassword=wrong\n");
+    world
+        .run(&["drain", "web1"])
+        .expect(0)
+        .complains("warn: supervisord tcp://127.0.0.1:")
+        .complains("are needed or wrong");
+    world.haproxy.expect("web1", "ready");
+    world
+        .run(&["hold", "web1", "--reason", "x"])
+        .expect(4)
+        .complains("user name and password are needed or wrong");
+    world.rewrite("[supervisorctl]\nusername=me\npassword=wrong\n", "[supervisorctl]\n");
 
     world.supervisord.ctl(&["-s", &format!("unix://{}/s.sock", world.directory().display()), "stop", "web1"]);
     world.haproxy.expect("web1", "drain");
@@ -480,6 +517,7 @@ fn a_hold_outlasts_restarts_of_the_program_and_of_the_listener() {
     world.run(&["status"]).expect(0).omits("held");
     world.run(&["release", "web1"]).expect(4);
 
+    settled(&world, &world.haproxy, "web2", "UP");
     world.run(&["hold", "web2", "--reason", "too"]).expect(0);
     settled(&world, &world.haproxy, "web2", "MAINT");
     world.run(&["ready", "web2", "--force", "--wait"]).expect(0).says("app/web2  UP");
@@ -609,6 +647,11 @@ fn check_finds_nothing_where_all_is_well_and_each_fault_of_the_configuration() {
     );
     world.run(&["status"]).expect(1).says("!: app/wob2: HAProxy has no server `app/wob2`; backend `app` has");
     world.run(&["drain", "web2"]).expect(1).complains("error: no HAProxy has a server `app/wob2`");
+    world
+        .run(&["hold", "web2", "--reason", "x"])
+        .expect(0)
+        .complains("warn: no HAProxy has a server `app/wob2`");
+    world.run(&["release", "web2"]).expect(0);
     world.rewrite(lacking, "*=app/*");
 
     world.rewrite("[eventlistener:listener]", "[eventlistener:other]");
