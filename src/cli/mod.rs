@@ -15,7 +15,7 @@ mod status;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -146,16 +146,25 @@ fn operate(command: Command) -> u8 {
         Command::Hold(args) => hold::hold(&args),
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut stdout());
-            Ok(0)
-        }
+        Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {
         let (code, problems) = failure.parts();
         complain(problems);
         code
     })
+}
+
+/// clap's own writing ends in a panic where nobody reads on.
+fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut script);
+    match stdout().write_all(&script).and_then(|()| stdout().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(vec![format!("the completions cannot be written: {error}")]))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// stdout of a command; the listener's belongs to supervisord.

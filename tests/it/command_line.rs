@@ -131,6 +131,14 @@ fn completions_name_all_commands() {
             assert!(stdout.contains(command), "{shell}: {command}");
         }
     }
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(BINARY).args(["completions", "bash"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1)
+            && said.contains("error: the completions cannot be written: No space"),
+        "{said}"
+    );
     let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
     let script = run(&["completions", "bash"]).1;
     std::io::Write::write_all(&mut bash.stdin.take().unwrap(), script.as_bytes()).unwrap();
