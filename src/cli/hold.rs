@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::commands::{HoldArgs, ReleaseArgs, SiteArgs};
 use super::screen::{GOOD, Screen, paint};
+use super::state::bare_backends;
 use super::{Failure, site, warn};
 use crate::agent::{Member, Order, Roster, Target};
 use crate::control::Errand;
@@ -27,6 +28,7 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
     }
     report(&servers, "held in maint");
     warn(unseen(&errand, &servers));
+    warn(bare_backends(errand.sight(), &servers));
     if errand.site().holds.is_none() {
         warn(["the hold ends with the listener: it has no file to keep it in; give it --holds-file PATH"]);
     }

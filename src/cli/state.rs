@@ -283,7 +283,25 @@ fn report(
             }
         }
     }
+    if state != AdminState::Ready {
+        warn(bare_backends(sight, servers));
+    }
     Ok(code)
+}
+
+/// The servers' backends that have nobody left for new requests.
+pub(super) fn bare_backends(sight: &Sight, servers: &[ServerRef]) -> Vec<String> {
+    let mut backends: Vec<&str> = servers.iter().map(ServerRef::backend).collect();
+    backends.sort_unstable();
+    backends.dedup();
+    let is_bare = |backend: &&str| {
+        sight.looks.iter().flatten().any(|look| {
+            let mut of_it = look.servers.iter().filter(|(server, _)| server.backend() == *backend).peekable();
+            of_it.peek().is_some() && !of_it.any(|(_, seen)| seen.is_serving())
+        })
+    };
+    let bare = backends.into_iter().filter(is_bare);
+    bare.map(|backend| format!("backend `{backend}` has no server left that takes new requests")).collect()
 }
 
 /// HAProxy's status, and what it does not tell.

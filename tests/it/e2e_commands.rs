@@ -273,7 +273,11 @@ fn a_drain_waits_for_its_session_and_nobody_comes_in_between() {
     assert_eq!(world.haproxy.admin("web2"), "drain", "all or nothing");
     assert_eq!(world.sessions("web1"), 1);
     assert!(!drain.has_ended());
-    drain.wait().expect(0).says("app/web1  DRAIN\n");
+    drain
+        .wait()
+        .expect(0)
+        .says("app/web1  DRAIN\n")
+        .complains("warn: backend `app` has no server left that takes new requests");
     assert_eq!(request.join().unwrap(), Ok(()));
 
     let request = request_on_web1_after_ready(&world, "/1.5");
@@ -326,7 +330,8 @@ fn servers_are_taken_out_and_put_back_without_losing_a_request() {
     let load = world.load(4);
     for server in ["app/web1", "app/web2"] {
         world.run(&["drain", server, "--wait"]).expect(0);
-        world.run(&["maint", server]).expect(0);
+        let run = world.run(&["maint", server]).expect(0);
+        assert_eq!(run.err, "", "the other one takes requests");
         world.run(&["ready", server, "--wait"]).expect(0);
     }
     lost_nothing(load);
@@ -525,6 +530,9 @@ fn a_hold_outlasts_restarts_of_the_program_and_of_the_listener() {
     world.run(&["status", "web2"]).expect(1).says("!: app/web2: held by ").says(astray);
     world.run(&["check"]).expect(2).says("fail  server app/web2").says(astray);
     world.run(&["release", "web2"]).expect(0);
+    let last = "warn: backend `app` has no server left that takes new requests";
+    world.run(&["hold", "all", "--reason", "night"]).expect(0).complains(last);
+    world.run(&["release", "all"]).expect(0);
 
     fs::write(&kept, "{").unwrap();
     let damaged = format!("holds file `{}`: is damaged: EOF while parsing", kept.display());
