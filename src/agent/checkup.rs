@@ -119,7 +119,10 @@ fn judge_state(section: &EventListener, processes: &[ProcessInfo]) -> Option<Str
     let found = processes.iter().find(|info| info.name.group == section.name);
     match found.map(|info| info.state) {
         Some(ProcessState::Running) => None,
-        Some(state) => Some(format!("is {state}; `supervisorctl start {}`, and see its log", section.name)),
+        Some(state) => {
+            let name = ProcessName { group: section.name.clone(), process: section.process.clone() };
+            Some(format!("is {state}; `supervisorctl start {name}`, and see its log"))
+        }
         None => {
             Some("is in the configuration, but supervisord does not run it; `supervisorctl update`".into())
         }

@@ -186,6 +186,25 @@ impl Rule {
         }
     }
 
+    /// The process that the rule means by a server, the group taken as by [`Self::fixed_process`]: `None` where
+    /// the server is none of the rule's, or any of many processes could be meant.
+    #[must_use]
+    pub fn process_behind(&self, server: &ServerRef) -> Option<ProcessName> {
+        let (Pattern::Wildcard { prefix, suffix }, Target::Repeat(backend, name)) =
+            (&self.program, &self.target)
+        else {
+            return self.fixed_process().filter(|process| self.server(process) == Some(Ok(server.clone())));
+        };
+        let (target, text) = (format!("{backend}/{name}"), server.to_string());
+        let stars = target.matches('*').count();
+        let length = text.len().checked_sub(target.len() - stars)?.checked_div(stars)?;
+        let first = target.find('*')?;
+        let matched = text.get(first..first + length)?;
+        let process = format!("{prefix}{matched}{suffix}");
+        let group = self.group.clone().unwrap_or_else(|| process.clone());
+        (self.target.server(matched).as_ref() == Ok(server)).then_some(ProcessName { group, process })
+    }
+
     /// The argument as it was typed.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -243,6 +262,15 @@ impl Mapping {
             Target::Fixed(server) => Some(server.clone()),
             Target::Repeat(..) => None,
         })
+    }
+
+    /// The processes that the rules mean by a server, as far as that can be told without seeing one.
+    pub fn behind<'a>(&'a self, server: &'a ServerRef) -> impl Iterator<Item = ProcessName> + 'a {
+        let own = self.own.as_ref();
+        self.rules
+            .iter()
+            .filter_map(|rule| rule.process_behind(server))
+            .filter(move |process| Some(process) != own)
     }
 
     /// The rules that match none of these processes.

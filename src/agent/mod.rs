@@ -27,5 +27,5 @@ pub use order::{KIND, Order, OrderError};
 pub use reconcile::{Answer, Reconciler, ReconcilerSettings, Step, Trouble};
 pub use restraints::{Claim, Expired};
 pub use roster::{Member, NoSuchTarget, Roster, Target, TargetError};
-pub use standing::{Accord, Standing, standings};
+pub use standing::{Accord, Standing, roster, standings};
 pub use wanted::{Life, Mark, Reaction, Relief, Staleness, SyncOutcome, Wanted, Wish};

@@ -141,6 +141,18 @@ impl Roster {
         Self { members }
     }
 
+    /// While supervisord does not answer, HAProxy's servers tell which programs there should be.
+    #[must_use]
+    pub fn behind_servers<'a>(mapping: &Mapping, servers: impl Iterator<Item = &'a ServerRef>) -> Self {
+        let mut roster = Self::new(mapping, &[]);
+        for server in servers {
+            for program in mapping.behind(server) {
+                add(&mut roster.members, Member { program, servers: vec![server.clone()], listed: false });
+            }
+        }
+        roster
+    }
+
     /// All members.
     #[must_use]
     pub fn members(&self) -> &[Member] {
@@ -260,6 +272,23 @@ mod tests {
         assert!(!roster.members()[4].listed && roster.members()[3].listed);
         let behind = "app/web_1".parse().unwrap();
         assert_eq!(roster.behind(&behind).count(), 2);
+    }
+
+    #[test]
+    fn without_supervisord_the_servers_tell_the_programs() {
+        let rules = ["web_*=app/web*", "all_*=*/x*y", "api:api/a1", "any*=pool/p", "blue:b=app/b"];
+        let mapping = Mapping::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+        let servers: Vec<ServerRef> =
+            ["app/web1", "2/x2y", "2/x3y", "pool/p", "api/a1", "app/other", "app/b"]
+                .iter()
+                .map(|server| server.parse().unwrap())
+                .collect();
+        let roster = Roster::behind_servers(&mapping, servers.iter());
+        assert_eq!(
+            shown(roster.members()),
+            ["api=api/a1", "blue:b=app/b", "web_1=app/web1", "all_2=2/x2y"],
+            "which of any* is meant cannot be told"
+        );
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::note::near_names;
 use super::rollout::Sight;
-use super::{Actions, Member, Roster};
+use super::{Actions, Mapping, Member, Roster};
 use crate::haproxy::{AdminState, Held, Kind, Seen, ServerRef};
 use crate::supervisor::{ProcessDetails, ProcessName};
 
@@ -37,6 +38,16 @@ pub enum Accord {
     Wrong(String),
     /// Less is used than could be; in words.
     Doubtful(String),
+}
+
+/// The programs that stand for servers, as far as what was seen tells.
+#[must_use]
+pub fn roster(mapping: &Mapping, sight: &Sight) -> Roster {
+    if let Ok(processes) = &sight.processes {
+        return Roster::new(mapping, &processes.keys().cloned().collect::<Vec<_>>());
+    }
+    let servers = sight.looks.iter().flatten().flat_map(|look| look.servers.keys());
+    Roster::behind_servers(mapping, servers)
 }
 
 /// All of the members' servers, at each HAProxy. `owners` are the commands that are at work on programs.
@@ -80,7 +91,7 @@ impl View<'_> {
             return Accord::Unknown(why.clone());
         }
         let Some(seen) = self.seen else {
-            return Accord::Wrong(format!("HAProxy has no server `{}`", self.server));
+            return Accord::Wrong(format!("HAProxy has no server `{}`{}", self.server, self.near()));
         };
         if !member.listed {
             return Accord::Wrong(format!("supervisord has no program `{}`", member.program));
@@ -90,6 +101,12 @@ impl View<'_> {
             (None, Some(wanted)) => self.explain(member, compare(wanted, seen, self.server)),
             (None, None) => Accord::Agrees,
         }
+    }
+
+    fn near(&self) -> String {
+        let look = self.sight.looks.get(self.haproxy).and_then(|look| look.as_ref().ok());
+        let known: Vec<ServerRef> = look.into_iter().flat_map(|look| look.servers.keys()).cloned().collect();
+        near_names(self.server, &known)
     }
 
     /// What differs because a command is at work needs no advice.
@@ -128,9 +145,11 @@ fn compare(wanted: AdminState, seen: &Seen, server: &ServerRef) -> Accord {
         (Drain | Maint, _) if seen.is_serving() => Accord::Wrong(format!(
             "its program does not run, but it takes traffic; `supervisor-haproxy maint {server}` puts it right"
         )),
-        (Drain | Maint, held) => {
-            Accord::Doubtful(format!("its program does not run, but it is {} and not {wanted}", word(held)))
-        }
+        (Drain | Maint, held) => Accord::Doubtful(format!(
+            "its program does not run, but it is {} and not {wanted}; `supervisor-haproxy {wanted} {server}` \
+                 puts it right",
+            word(held)
+        )),
     }
 }
 
@@ -138,6 +157,14 @@ fn up(seen: &Seen) -> Accord {
     let check = [&*seen.check_status, &*seen.last_check].join(" ");
     match seen.status.kind {
         Kind::Up | Kind::NoCheck | Kind::Unknown => Accord::Agrees,
+        // An agent's word stands beside the checks.
+        Kind::Down if seen.check_status.ends_with("OK") && !seen.status.text.contains("agent") => {
+            Accord::Doubtful(format!(
+                "its program runs, but HAProxy has it {} until enough of its checks have passed (the last one did: {})",
+                seen.status,
+                check.trim()
+            ))
+        }
         _ if check.trim().is_empty() => {
             Accord::Doubtful(format!("its program runs, but HAProxy has it {}", seen.status))
         }

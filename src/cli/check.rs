@@ -8,7 +8,7 @@ use super::screen::{BAD, DOUBTFUL, GOOD, Screen, Table};
 use super::site::{self, Found};
 use crate::agent::checkup::{Finding, Level, judge_listener, judge_mapping, judge_servers};
 use crate::agent::rollout::Failure as Refusal;
-use crate::agent::{Accord, Roster, Standing, Target, standings};
+use crate::agent::{Accord, Standing, Target, roster, standings};
 use crate::control::Errand;
 use crate::haproxy::{self, Command, Held, Seen};
 use crate::supervisor::{self, Call, ProcessInfo};
@@ -47,7 +47,7 @@ fn examine(args: &CheckArgs) -> Result<Report, Failure> {
     findings
         .extend(listener.iter().flat_map(|listener| judge_listener(&listener.section, processes.as_deref())));
     let names: Vec<_> = processes.iter().flatten().map(|info| info.name.clone()).collect();
-    let roster = Roster::new(&site.mapping, &names);
+    let roster = roster(&site.mapping, sight);
     if processes.is_some() {
         findings.extend(judge_mapping(&site.mapping, &roster, &names));
     }

@@ -73,7 +73,8 @@ Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong (with --na
 /// Where things are, unless supervisord's configuration tells.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Where things are (by default, supervisord's configuration tells)")]
-#[allow(clippy::doc_markdown)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
 pub(super) struct SiteArgs {
     /// supervisord's configuration; otherwise where supervisorctl looks for it
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]

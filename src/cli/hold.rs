@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::commands::{HoldArgs, ReleaseArgs, SiteArgs};
 use super::screen::{GOOD, Screen, paint};
+use super::state::bare_backends;
 use super::{Failure, site, warn};
 use crate::agent::{Member, Order, Roster, Target};
 use crate::control::Errand;
@@ -26,6 +27,8 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
         return Err(not_followed(&errand, &missing, "held"));
     }
     report(&servers, "held in maint");
+    warn(unseen(&errand, &servers));
+    warn(bare_backends(errand.sight(), &servers));
     if errand.site().holds.is_none() {
         warn(["the hold ends with the listener: it has no file to keep it in; give it --holds-file PATH"]);
     }
@@ -34,7 +37,8 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
 
 pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
     let (mut errand, mut servers) = prepare(&args.site, &args.targets)?;
-    if errand.site().holds.is_some() {
+    if let Some(file) = &errand.site().holds {
+        file.load().map_err(|error| Failure::Failed(vec![error.to_string()]))?;
         servers.retain(|server| errand.sight().holds.contains_key(server));
         if servers.is_empty() {
             return Err(Failure::Refused(vec!["none of these servers is held".into()]));
@@ -131,6 +135,22 @@ fn shows(errand: &Errand, server: &ServerRef, is_so: impl Fn(Held) -> bool) -> b
         .iter()
         .flatten()
         .all(|look| look.servers.get(server).is_none_or(|seen| is_so(seen.held)))
+}
+
+/// Where the hold does not show yet, or never will.
+fn unseen(errand: &Errand, servers: &[ServerRef]) -> Vec<String> {
+    let looks = &errand.sight().looks;
+    let silent = looks.iter().filter_map(|look| look.as_ref().err());
+    let mut remarks: Vec<String> =
+        silent.map(|why| format!("{why}; the listener sets it when this HAProxy answers")).collect();
+    let lacking =
+        |server: &&ServerRef| looks.iter().flatten().all(|look| !look.servers.contains_key(*server));
+    if remarks.is_empty() {
+        remarks.extend(
+            servers.iter().filter(lacking).map(|server| format!("no HAProxy has a server `{server}`")),
+        );
+    }
+    remarks
 }
 
 fn not_followed(errand: &Errand, servers: &[ServerRef], what: &str) -> Failure {

@@ -13,17 +13,19 @@ mod site;
 mod state;
 mod status;
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use log::error;
 
 pub use args::Args;
 use commands::Command;
 
 use crate::agent::rollout::Verb;
+use crate::agent::similar;
 use crate::haproxy::AdminState;
 
 /// Exit code for a failure.
@@ -70,7 +72,7 @@ impl From<std::io::Error> for Failure {
 /// Runs the program: 0 when all went well; `--help` of each command tells the others.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Args { command, listen, logging } = Args::parse();
+    let Some(Args { command, listen, logging }) = parse() else { return ExitCode::from(USAGE) };
     match (command, listen) {
         (Some(command), _) => ExitCode::from(operate(command)),
         (None, Some(args)) => {
@@ -84,6 +86,33 @@ pub fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// What was typed; `None` where that has been complained of.
+fn parse() -> Option<Args> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let mut declared = Args::command();
+    if let Some(first) = words.get(1) {
+        if declared.find_subcommand(first).is_some() {
+            // The variables are the listener's; a command must not stumble over those of its caller.
+            declared = declared.mut_args(|arg| arg.env(None::<&'static str>));
+        } else if let Some(problem) = no_command(&declared, first) {
+            complain([problem]);
+            return None;
+        }
+    }
+    let matches = declared.get_matches_from(words);
+    Some(Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+/// Why a word can be neither a command nor a SOCKET, which holds a colon or a slash.
+fn no_command(declared: &clap::Command, word: &OsStr) -> Option<String> {
+    let word = word.to_str().filter(|word| !word.starts_with('-') && !word.contains(['/', ':']))?;
+    let names = similar(word, declared.get_subcommands().map(clap::Command::get_name));
+    Some(format!(
+        "`{}` is neither a command nor a SOCKET; there are {names}; see `supervisor-haproxy --help`",
+        word.escape_debug()
+    ))
 }
 
 fn listen(args: &args::ListenArgs) -> ExitCode {
@@ -117,19 +146,25 @@ fn operate(command: Command) -> u8 {
         Command::Hold(args) => hold::hold(&args),
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
-        Command::Completions { shell } => {
-            // Not straight to stdout: it would panic where nobody reads.
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut text);
-            let _ = stdout().write_all(&text);
-            Ok(0)
-        }
+        Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {
         let (code, problems) = failure.parts();
         complain(problems);
         code
     })
+}
+
+/// clap's own writing ends in a panic where nobody reads on.
+fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "supervisor-haproxy", &mut script);
+    match stdout().write_all(&script).and_then(|()| stdout().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(vec![format!("the completions cannot be written: {error}")]))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// stdout of a command; the listener's belongs to supervisord.

@@ -10,8 +10,8 @@ use anstyle::{AnsiColor, Style};
 pub(super) struct Screen {
     out: AutoStream<std::io::Stdout>,
     is_terminal: bool,
-    /// The line that is to be written over.
-    shown: String,
+    /// The last line, where it is to be written over.
+    transient: Option<String>,
 }
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -27,8 +27,8 @@ impl Screen {
         // This is no listener: its stdout is nobody's protocol.
         #[allow(clippy::disallowed_methods)]
         let stdout = std::io::stdout();
-        let is_terminal = stdout.is_terminal();
-        Self { out: AutoStream::auto(stdout), is_terminal, shown: String::new() }
+        let is_terminal = stdout.is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        Self { out: AutoStream::auto(stdout), is_terminal, transient: None }
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -37,29 +37,53 @@ impl Screen {
 
     /// A line that stays.
     pub(super) fn line(&mut self, text: impl Display) {
-        let over = if std::mem::take(&mut self.shown).is_empty() { "" } else { CLEAR_LINE };
-        let _ = writeln!(self.out, "{over}{text}");
+        self.clear_transient();
+        let _ = writeln!(self.out, "{text}");
         let _ = self.out.flush();
     }
 
     /// A line that the next one replaces; on a terminal only, cut to its width.
     pub(super) fn transient(&mut self, text: &str) {
-        if !self.is_terminal || self.shown == text {
+        if !self.is_terminal {
             return;
         }
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         // The cursor stands in the last column: a text of full width would begin another line.
-        let cut: String = text.chars().take(width.saturating_sub(1)).collect();
-        let _ = write!(self.out, "{CLEAR_LINE}{cut}");
+        let text: String = text.chars().take(width.saturating_sub(1)).collect();
+        if self.transient.as_ref() == Some(&text) {
+            return;
+        }
+        self.clear_transient();
+        let _ = write!(self.out, "{text}");
         let _ = self.out.flush();
-        text.clone_into(&mut self.shown);
+        self.transient = Some(text);
     }
 
     /// Starts a page that replaces the one before.
     pub(super) fn page(&mut self) {
         if self.is_terminal {
-            let _ = write!(self.out, "{CLEAR_SCREEN}");
+            self.control(CLEAR_SCREEN);
         }
+    }
+
+    fn clear_transient(&mut self) {
+        if self.transient.take().is_some() {
+            self.control(CLEAR_LINE);
+        }
+    }
+
+    /// Past the stream, which takes all control codes away where no colours are wanted.
+    fn control(&mut self, code: &str) {
+        let _ = self.out.flush();
+        let _ = self.out.as_inner().write_all(code.as_bytes());
+    }
+}
+
+impl Drop for Screen {
+    /// What comes after it begins on a line of its own.
+    fn drop(&mut self) {
+        self.clear_transient();
+        let _ = self.out.flush();
     }
 }
 

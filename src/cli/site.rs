@@ -55,14 +55,12 @@ fn conf(args: &SiteArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<Op
     let path = match &args.configuration {
         Some(path) => path.clone(),
         None if given => return Ok(None),
-        None => look_for_conf()?,
+        None => look_for_conf(&Conf::places(std::env::current_exe().ok().as_deref()))?,
     };
     Conf::read(&path, variable).map(Some).map_err(|error| Failure::Usage(vec![error.to_string()]))
 }
 
-fn look_for_conf() -> Result<PathBuf, Failure> {
-    let executable = std::env::current_exe().ok();
-    let places = Conf::places(executable.as_deref());
+fn look_for_conf(places: &[PathBuf]) -> Result<PathBuf, Failure> {
     places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         Failure::Usage(vec![format!(
@@ -114,7 +112,8 @@ fn understand(section: EventListener, conf: &Conf) -> Result<FoundListener, Fail
     let socket = conf.unix_socket().map_err(|error| Failure::Usage(vec![error.to_string()]))?;
     // What supervisord tells its children.
     let variable = |name: &str| match name {
-        "SUPERVISOR_PROCESS_NAME" | "SUPERVISOR_GROUP_NAME" => Some(section.name.clone()),
+        "SUPERVISOR_PROCESS_NAME" => Some(section.process.clone()),
+        "SUPERVISOR_GROUP_NAME" => Some(section.name.clone()),
         "SUPERVISOR_SERVER_URL" => socket.as_ref().map(|path| format!("unix://{}", path.display())),
         _ => section.environment.get(name).cloned(),
     };
@@ -198,10 +197,35 @@ fn server_url(args: &SiteArgs, conf: Option<&Conf>) -> Result<ServerUrl, String>
 }
 
 fn listener_ref(listener: &FoundListener) -> ListenerRef {
-    let name = &listener.section.name;
+    let section = &listener.section;
     ListenerRef {
-        name: ProcessName { group: name.clone(), process: name.clone() },
+        name: ProcessName { group: section.name.clone(), process: section.process.clone() },
         hears_orders: subscribes(&listener.section, "REMOTE_COMMUNICATION"),
         enforces: listener.settings.reconciler.enforce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_that_has_a_configuration_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let places: Vec<PathBuf> =
+            ["a.conf", "b.conf", "c.conf"].map(|name| directory.path().join(name)).into();
+        let [a, b, c] = [&places[0], &places[1], &places[2]];
+        let failure = look_for_conf(&places).unwrap_err();
+        let said = format!(
+            "supervisord's configuration is at none of {}, {}, {}; pass it with -c FILE, or pass --socket, --map and \
+             --supervisor-url",
+            a.display(),
+            b.display(),
+            c.display()
+        );
+        assert_eq!(failure.parts(), (2, &[said][..]));
+        std::fs::write(c, "").unwrap();
+        std::fs::write(b, "").unwrap();
+        assert_eq!(look_for_conf(&places).unwrap(), *b);
     }
 }

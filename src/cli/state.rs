@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::commands::StateArgs;
 use super::hold::servers_of;
 use super::screen::{DOUBTFUL, GOOD, Screen, paint};
-use super::{FAILED, Failure, INTERRUPTED, TIMEOUT, site};
+use super::{FAILED, Failure, INTERRUPTED, TIMEOUT, site, warn};
 use crate::agent::rollout::{Action, Sight};
-use crate::agent::{Member, Roster};
+use crate::agent::{Member, roster};
 use crate::control::{Errand, Interrupts, Lock, Site};
-use crate::haproxy::{AdminState, Held, Seen, ServerRef};
+use crate::haproxy::{AdminState, Held, Kind, Seen, ServerRef};
 use crate::supervisor::ProcessState;
 
 /// What was set shows at the next look; a state that does not within this time was set by somebody else.
@@ -27,24 +27,31 @@ pub(super) fn run(state: AdminState, args: &StateArgs) -> Result<u8, Failure> {
     let programs = members.iter().map(|member| &member.program);
     let lock = Lock::take(&errand.site().supervisord.endpoint, programs)
         .map_err(|error| Failure::Refused(vec![error.to_string()]))?;
+    if let Err(why) = &errand.sight().processes {
+        warn([format!("{why}; what the programs do is not known, and is not looked at")]);
+    }
     let servers = servers_of(&members);
-    set(state, &mut errand, &servers)?;
+    // From here on, Ctrl-C is noticed between two looks.
+    let interrupts = Interrupts::new()?;
+    let problems = set(state, &mut errand, &servers)?;
+    if !problems.is_empty() {
+        report(state, &mut errand, &servers, &mut Screen::new())?;
+        return Err(Failure::Failed(problems));
+    }
     if args.wait {
-        wait(state, args, &mut errand, &servers, &lock)
+        wait(state, args, &mut errand, &servers, &lock, interrupts)
     } else {
-        Ok(report(state, &mut errand, &servers)?)
+        Ok(report(state, &mut errand, &servers, &mut Screen::new())?)
     }
 }
 
 fn members(errand: &Errand, args: &StateArgs) -> Result<Vec<Member>, Failure> {
-    let processes = errand.sight().processes.as_ref();
-    let names: Vec<_> = processes.map(|list| list.keys().cloned().collect()).unwrap_or_default();
-    let roster = Roster::new(&errand.site().mapping, &names);
-    let selected = roster.select(&args.targets);
-    selected.map_err(|errors| {
-        // Without supervisord, the programs behind a wildcard are not known.
-        let why = processes.err().cloned();
-        Failure::Usage(errors.iter().map(ToString::to_string).chain(why).collect())
+    let sight = errand.sight();
+    roster(&errand.site().mapping, sight).select(&args.targets).map_err(|errors| {
+        // Who does not answer may know what is meant.
+        let silent = sight.processes.as_ref().err().into_iter();
+        let silent = silent.chain(sight.looks.iter().filter_map(|look| look.as_ref().err()));
+        Failure::Usage(errors.iter().map(ToString::to_string).chain(silent.cloned()).collect())
     })
 }
 
@@ -80,7 +87,8 @@ fn refuse(state: AdminState, members: &[Member], site: &Site, sight: &Sight) -> 
     Err(Failure::Refused(reasons))
 }
 
-fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> Result<(), Failure> {
+/// Tells every HAProxy that answers; gives what went wrong.
+fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io::Result<Vec<String>> {
     let gate = errand.site().gate;
     let mut problems: Vec<String> =
         errand.sight().looks.iter().filter_map(|look| look.clone().err()).collect();
@@ -98,7 +106,7 @@ fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> Result<
         }));
     }
     problems.extend(errand.perform(actions)?.into_iter().map(|(_, failure)| failure.to_string()));
-    if problems.is_empty() { Ok(()) } else { Err(Failure::Failed(problems)) }
+    Ok(problems)
 }
 
 fn seen<'a>(sight: &'a Sight, server: &ServerRef) -> Vec<(usize, &'a Seen)> {
@@ -177,8 +185,8 @@ fn wait(
     errand: &mut Errand,
     servers: &[ServerRef],
     lock: &Lock,
+    mut interrupts: Interrupts,
 ) -> Result<u8, Failure> {
-    let mut interrupts = Interrupts::new()?;
     let mut screen = Screen::new();
     let mut wait = Wait {
         state,
@@ -192,9 +200,9 @@ fn wait(
         errand.look()?;
         let now = Instant::now();
         match wait.judge(now, errand.sight()) {
-            Verdict::Reached => return Ok(report(state, errand, servers)?),
+            Verdict::Reached => return Ok(report(state, errand, servers, &mut screen)?),
             Verdict::Lost(why) => return Err(Failure::Failed(vec![why])),
-            Verdict::TimeIsUp => return time_is_up(state, args, errand, servers),
+            Verdict::TimeIsUp => return time_is_up(state, args, errand, servers, &mut screen),
             Verdict::ShutDown => {
                 wait.shut_down = Some(now);
                 shut_down_sessions(errand, servers)?;
@@ -202,7 +210,8 @@ fn wait(
             Verdict::GoOn => screen.transient(&wait.activity(errand.sight())),
         }
         if interrupts.count() > 0 {
-            report(state, errand, servers)?;
+            report(state, errand, servers, &mut screen)?;
+            warn(["interrupted; what was set stays set"]);
             return Ok(INTERRUPTED);
         }
         lock.greet();
@@ -245,31 +254,68 @@ fn time_is_up(
     args: &StateArgs,
     errand: &mut Errand,
     servers: &[ServerRef],
+    screen: &mut Screen,
 ) -> Result<u8, Failure> {
-    report(state, errand, servers)?;
+    report(state, errand, servers, screen)?;
     let what = activity(state, errand.sight(), servers);
     super::complain([format!("not reached within {:?}: {what}", args.timeout)]);
     Ok(TIMEOUT)
 }
 
-/// A line for each server, and the exit code.
-fn report(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io::Result<u8> {
-    let mut screen = Screen::new();
-    let sight = errand.look()?;
+/// A line for each server at each HAProxy, and the exit code.
+fn report(
+    state: AdminState,
+    errand: &mut Errand,
+    servers: &[ServerRef],
+    screen: &mut Screen,
+) -> std::io::Result<u8> {
+    errand.look()?;
+    let (site, sight) = (errand.site(), errand.sight());
     let mut code = 0;
     for server in servers {
-        for (_, seen) in seen(sight, server) {
+        for (haproxy, seen) in seen(sight, server) {
             let style = if is_reached(state, seen) { GOOD } else { DOUBTFUL };
-            let load = if seen.is_idle() {
-                String::new()
-            } else {
-                format!(", {}", sight.load(std::slice::from_ref(server)))
-            };
-            screen.line(format!("{server}  {}{load}", paint(style, &seen.status)));
+            let at = site.haproxies.get(haproxy).filter(|_| site.haproxies.len() > 1);
+            let at = at.map_or_else(String::new, |haproxy| format!("  {haproxy}"));
+            screen.line(format!("{server}{at}  {}", paint(style, outcome(seen))));
             if !is_set(state, seen.held) {
                 code = FAILED;
             }
         }
     }
+    if state != AdminState::Ready {
+        warn(bare_backends(sight, servers));
+    }
     Ok(code)
+}
+
+/// The servers' backends that have nobody left for new requests.
+pub(super) fn bare_backends(sight: &Sight, servers: &[ServerRef]) -> Vec<String> {
+    let mut backends: Vec<&str> = servers.iter().map(ServerRef::backend).collect();
+    backends.sort_unstable();
+    backends.dedup();
+    let is_bare = |backend: &&str| {
+        sight.looks.iter().flatten().any(|look| {
+            let mut of_it = look.servers.iter().filter(|(server, _)| server.backend() == *backend).peekable();
+            of_it.peek().is_some() && !of_it.any(|(_, seen)| seen.is_serving())
+        })
+    };
+    let bare = backends.into_iter().filter(is_bare);
+    bare.map(|backend| format!("backend `{backend}` has no server left that takes new requests")).collect()
+}
+
+/// HAProxy's status, and what it does not tell.
+fn outcome(seen: &Seen) -> String {
+    let more = match (seen.held, seen.status.kind) {
+        (Held::Ready, Kind::Down) => " until its checks pass",
+        (Held::Drain, Kind::Down) => ", and drained when it comes up",
+        _ => "",
+    };
+    let sessions = match seen.sessions {
+        0 => String::new(),
+        1 => ", 1 session".into(),
+        count => format!(", {count} sessions"),
+    };
+    let queue = if seen.queue == 0 { String::new() } else { format!(", {} in the queue", seen.queue) };
+    format!("{}{more}{sessions}{queue}", seen.status)
 }

@@ -9,7 +9,7 @@ use super::commands::StatusArgs;
 use super::screen::{BAD, DOUBTFUL, GOOD, Screen, Table, paint};
 use super::{FAILED, Failure, site};
 use crate::agent::rollout::Sight;
-use crate::agent::{Accord, Roster, Standing, Target, standings};
+use crate::agent::{Accord, Standing, Target, roster, standings};
 use crate::control::{Errand, Interrupts, Site};
 use crate::haproxy::{Held, Kind, ServerRef};
 use crate::supervisor::{ProcessDetails, ProcessState};
@@ -25,7 +25,9 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8, Failure> {
     }
     let mut interrupts = Interrupts::new()?;
     while interrupts.count() == 0 {
-        screen.page();
+        if !args.json {
+            screen.page();
+        }
         show(args, &errand, &mut screen)?;
         errand.peers().pause(REFRESH)?;
         errand.look()?;
@@ -35,8 +37,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8, Failure> {
 
 fn show(args: &StatusArgs, errand: &Errand, screen: &mut Screen) -> Result<u8, Failure> {
     let (site, sight) = (errand.site(), errand.sight());
-    let names: Vec<_> = sight.processes.iter().flatten().map(|(name, _)| name.clone()).collect();
-    let roster = Roster::new(&site.mapping, &names);
+    let roster = roster(&site.mapping, sight);
     let all = [Target::all()];
     let targets = if args.targets.is_empty() { &all[..] } else { &args.targets[..] };
     let members = match roster.select(targets) {

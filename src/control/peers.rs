@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Site;
 use crate::agent::rollout::Failure;
 use crate::haproxy::{Command, Look, ReplyError};
-use crate::net::{Limits, Outcome, Peer, Question, Switchboard};
+use crate::net::{Fault, Limits, Outcome, Peer, Question, Switchboard};
 use crate::supervisor::{self, Call, Credentials, ProcessDetails, RpcError, is_whole};
 
 /// What all of them show at one moment; an error says in words why nothing.
@@ -97,7 +97,7 @@ impl Peers {
         let outcome = self.board.ask(*peer, question)?;
         let what = format!("{name}: {call}");
         Ok(match outcome {
-            Err(fault) => Err(Failure::Passing(format!("{what}: {fault}"))),
+            Err(fault) => Err(Failure::Passing(format!("{what}: {}", in_words(&fault)))),
             Ok(reply) => read(&reply).map_err(|error| rpc_failure(&what, &error)),
         })
     }
@@ -109,7 +109,7 @@ impl Peers {
 
     fn understand_processes(&self, outcome: Outcome) -> Result<Vec<ProcessDetails>, String> {
         let (name, _) = &self.supervisord;
-        let reply = outcome.map_err(|fault| format!("{name}: {fault}"))?;
+        let reply = outcome.map_err(|fault| format!("{name}: {}", in_words(&fault)))?;
         supervisor::details(&reply).map_err(|error| format!("{name}: {}", with_advice(&error)))
     }
 
@@ -124,8 +124,18 @@ impl Peers {
     }
 }
 
+/// Why there is no reply, and what the operator can do about it.
+fn in_words(fault: &Fault) -> String {
+    match fault {
+        Fault::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("{fault}; run this as root, or as a user that may write to the socket")
+        }
+        _ => fault.to_string(),
+    }
+}
+
 fn look(name: &str, outcome: Outcome) -> Result<Look, String> {
-    let reply = outcome.map_err(|fault| format!("{name}: {fault}"))?;
+    let reply = outcome.map_err(|fault| format!("{name}: {}", in_words(&fault)))?;
     let look = Look::parse(&reply).map_err(|error| format!("{name}: {}: {error}", Command::Look))?;
     // What it says is true of connections that are about to end, and of no others.
     if look.info.stopping {
@@ -141,7 +151,8 @@ fn understand<T>(
     outcome: Outcome,
     read: impl FnOnce(&[u8]) -> Result<T, ReplyError>,
 ) -> Result<T, Failure> {
-    let reply = outcome.map_err(|fault| Failure::Passing(format!("{name}: {command}: {fault}")))?;
+    let reply =
+        outcome.map_err(|fault| Failure::Passing(format!("{name}: {command}: {}", in_words(&fault))))?;
     read(&reply).map_err(|error| {
         let what = format!("{name}: {command}: {error}");
         match error {
@@ -255,5 +266,15 @@ mod tests {
         assert!(matches!(tell(b"Permission denied\n\n"), Failure::Permanent(_)));
         assert!(matches!(tell(b"Proxy is disabled.\n\n"), Failure::Passing(_)));
         assert!(matches!(tell(b""), Failure::Passing(_)));
+    }
+
+    #[test]
+    fn a_socket_that_is_not_for_this_user_says_who_may() {
+        let connect = |kind: io::ErrorKind| in_words(&Fault::Connect(kind.into()));
+        assert_eq!(
+            connect(io::ErrorKind::PermissionDenied),
+            "cannot connect: permission denied; run this as root, or as a user that may write to the socket"
+        );
+        assert_eq!(connect(io::ErrorKind::ConnectionRefused), "cannot connect: connection refused");
     }
 }

@@ -12,6 +12,7 @@
 
 mod command_line;
 mod e2e;
+mod e2e_commands;
 mod e2e_rollouts;
 mod faults;
 mod orders;

@@ -11,6 +11,8 @@ use super::{Conf, ConfError, ConfFault, Scope, Section, Setting, host_node_name}
 pub struct EventListener {
     /// What stands behind the colon of the section's name: the group's name.
     pub name: String,
+    /// What supervisord calls its (first) process; the same, unless `process_name` says otherwise.
+    pub process: String,
     /// The file that begins the section.
     pub file: PathBuf,
     /// The line of its header, from 1.
@@ -82,8 +84,12 @@ impl Conf {
         let (process, own) = values.process()?;
         let mut environment = self.environment()?;
         environment.extend(own);
+        let name = name(section)?;
         Ok(EventListener {
-            name: name(section)?,
+            process: process
+                .text("process_name")?
+                .map_or_else(|| name.clone(), |text| text.trim().to_owned()),
+            name,
             file: section.place.file.to_path_buf(),
             line: section.place.line,
             command: process.command()?,
@@ -317,6 +323,8 @@ mod tests {
     fn values_are_what_supervisord_takes_them_for() {
         assert_eq!(section("buffer_size = %(ENV_PORT)s").unwrap().buffer_size, 9002);
         assert_eq!(section("numprocs = 3").unwrap().numprocs, 3);
+        assert_eq!(section("").unwrap().process, "l");
+        assert_eq!(section("process_name = %(program_name)s_%(process_num)02d").unwrap().process, "l_00");
         assert!(section("redirect_stderr = ON").unwrap().redirect_stderr);
         assert_eq!(section("autorestart = 0").unwrap().autorestart, "false");
         assert_eq!(section("autorestart = Unexpected").unwrap().autorestart, "unexpected");

@@ -1,18 +1,19 @@
 //! The operator's commands, run beside a real supervisord and a real HAProxy, with requests through it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{BINARY, World, eventually};
+use super::{BINARY, DEADLINE, World, eventually};
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -42,6 +43,29 @@ impl Run {
         self
     }
 
+    /// Expects that this text is not on stdout.
+    #[track_caller]
+    pub(crate) fn omits(self, text: &str) -> Self {
+        assert!(!self.out.contains(text), "`{text}` in {self:#?}");
+        self
+    }
+
+    /// Expects a line on stdout that holds all of these texts in this order, with nothing but spaces between.
+    #[track_caller]
+    pub(crate) fn has_row(self, cells: &[&str]) -> Self {
+        let is_row = |line: &str| {
+            line.split_whitespace().collect::<Vec<_>>().windows(cells.len()).any(|words| words == cells)
+        };
+        assert!(self.out.lines().any(is_row), "no row {cells:?} in {self:#?}");
+        self
+    }
+
+    /// Its stdout as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
     /// Expects this text on stderr.
     #[track_caller]
     pub(crate) fn complains(self, text: &str) -> Self {
@@ -59,8 +83,37 @@ pub(crate) struct Running {
 impl Running {
     #[track_caller]
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let child = Command::new(BINARY)
-            .args(arguments)
+        Self::start_with(directory, arguments, &[])
+    }
+
+    /// With further variables; none of the test's own counts for colours.
+    #[track_caller]
+    pub(crate) fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::launch(Command::new(BINARY).args(arguments), directory, variables)
+    }
+
+    /// On a terminal, whose output comes back as stdout.
+    #[track_caller]
+    pub(crate) fn start_on_terminal(
+        directory: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        Self::launch(
+            Command::new("python3").args(["-c", script, BINARY]).args(arguments).env("TERM", "xterm"),
+            directory,
+            variables,
+        )
+    }
+
+    #[track_caller]
+    fn launch(command: &mut Command, directory: &Path, variables: &[(&str, &str)]) -> Self {
+        let child = command
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("CLICOLOR")
+            .envs(variables.iter().copied())
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -82,6 +135,16 @@ impl Running {
         self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
+    /// Its lines as they come; [`Self::wait`] gives none then.
+    pub(crate) fn lines(&mut self) -> Lines {
+        let stdout = self.child.as_mut().unwrap().stdout.take().unwrap();
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().try_for_each(|line| sender.send(line.unwrap()))
+        });
+        Lines(receiver)
+    }
+
     /// Waits for its end, which has to come in time.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Run {
@@ -89,9 +152,31 @@ impl Running {
         // Short enough to stay in the pipes until then.
         let status = eventually("the end of the command", || child.try_wait().unwrap());
         let (mut out, mut err) = (String::new(), String::new());
-        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut out).unwrap();
+        }
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         Run { code: status.code().unwrap_or(-1), out, err }
+    }
+}
+
+/// What a command under way prints.
+#[derive(Debug)]
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    /// Waits for a line that holds this text.
+    #[track_caller]
+    pub(crate) fn expect(&self, text: &str) -> String {
+        loop {
+            let line = self
+                .0
+                .recv_timeout(DEADLINE)
+                .unwrap_or_else(|error| panic!("no line with `{text}`: {error}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 }
 
@@ -114,7 +199,19 @@ impl World {
     /// Starts a command with supervisord's configuration.
     #[track_caller]
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        Running::start(self.directory(), &[arguments, &["-c", "supervisord.conf"]].concat())
+        self.start_with(arguments, &[])
+    }
+
+    /// Runs a command with supervisord's configuration and further variables.
+    #[track_caller]
+    pub(crate) fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        self.start_with(arguments, variables).wait()
+    }
+
+    #[track_caller]
+    fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        let arguments = [arguments, &["-c", "supervisord.conf"]].concat();
+        Running::start_with(self.directory(), &arguments, variables)
     }
 
     /// A request through HAProxy.

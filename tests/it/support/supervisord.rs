@@ -255,10 +255,26 @@ impl World {
     }
 
     pub(crate) fn with_servers(servers: &[&str], programs: &[Program], options: &str, mapping: &str) -> Self {
+        let listener = format!("{options} SOCKET {mapping}");
+        Self::edited("", servers, programs, &listener, |_, configuration| configuration)
+    }
+
+    /// With further lines for HAProxy's `global` section, and supervisord's configuration as the test writes it
+    /// anew. `SOCKET` in the listener's arguments stands for HAProxy's.
+    pub(crate) fn edited(
+        global: &str,
+        servers: &[&str],
+        programs: &[Program],
+        listener: &str,
+        edit: impl FnOnce(&Path, String) -> String,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let haproxy = Haproxy::start(directory.path(), servers);
-        let listener = format!("{options} {} {mapping}", haproxy.socket.display());
+        let haproxy = Haproxy::start_with(directory.path(), global, servers);
+        let listener = listener.replace("SOCKET", &haproxy.socket.display().to_string());
         Supervisord::configure(directory.path(), &listener, programs);
+        let path = directory.path().join("supervisord.conf");
+        let text = edit(directory.path(), fs::read_to_string(&path).unwrap());
+        fs::write(path, text).unwrap();
         let supervisord = Supervisord::start(directory.path());
         Self { supervisord, haproxy, directory }
     }
@@ -283,6 +299,15 @@ impl World {
         let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
         let apps = names.iter().zip(&ports).map(|(name, port)| change(Program::app(name, *port, 0.0)));
         Self::with_servers(&servers, &apps.collect::<Vec<_>>(), options, "*=app/*")
+    }
+
+    /// Changes the configuration's file, of which supervisord does not hear.
+    #[track_caller]
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let path = self.directory().join("supervisord.conf");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no `{from}` in {text}");
+        fs::write(path, text.replace(from, to)).unwrap();
     }
 
     pub(crate) fn directory(&self) -> &Path {
