@@ -14,6 +14,7 @@ mod command_line;
 mod e2e;
 mod e2e_rollouts;
 mod faults;
+mod manual;
 mod orders;
 mod protocol;
 mod recipes;
