@@ -23,3 +23,7 @@ deny:
 # Fuzz one target until stopped (needs cargo-fuzz and a nightly compiler)
 fuzz target:
     cargo +nightly fuzz run {{target}}
+
+# Man pages and completions anew, after a change of the command line
+man:
+    UPDATE=1 cargo test --quiet --test it manual

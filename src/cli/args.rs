@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum, ValueHint};
 
 use super::commands::Command;
 
+const SUMMARY: &str = "Keeps HAProxy's servers in step with the programs that supervisord runs";
+
 const ABOUT: &str = "Keeps HAProxy's servers in step with the programs that supervisord runs.
 
-supervisord starts this program as an event listener (an [eventlistener:…] section). Whenever a program starts, \
-stops or dies, its server in HAProxy is set to ready, drain or maint, over HAProxy's admin socket.";
+supervisord starts this program as an event listener (an [eventlistener:NAME] section). Whenever a program starts, \
+stops or dies, its server in HAProxy is set to ready, drain or maint, over HAProxy's admin socket. The commands are for operators: they show what both sides have, and take \
+programs out and bring them back without losing a request.";
 
 const AFTER: &str = "\
 Example, in supervisord's configuration:
@@ -31,7 +34,8 @@ Exit codes: 0 ended by supervisord or a signal, 1 failure, 2 wrong arguments.";
 #[command(
     name = "supervisor-haproxy",
     version,
-    about = ABOUT,
+    about = SUMMARY,
+    long_about = ABOUT,
     after_help = AFTER,
     max_term_width = 110,
     args_conflicts_with_subcommands = true,
@@ -81,7 +85,7 @@ pub(super) struct ListenArgs {
     )]
     pub(super) actions: Vec<String>,
 
-    /// Set back what somebody else has set in HAProxy, instead of reporting it only
+    /// Set back what somebody else has set in HAProxy, instead of only reporting it
     #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_ENFORCE")]
     pub(super) enforce: bool,
 
@@ -98,7 +102,7 @@ pub(super) struct ListenArgs {
           env = "SUPERVISOR_HAPROXY_SYNC_INTERVAL")]
     pub(super) sync_interval: Duration,
 
-    /// Report servers of HAProxy that stand for no program, too
+    /// Report HAProxy's other servers, too, which stand for no program
     #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_REPORT_ALL")]
     pub(super) report_all: bool,
 
@@ -107,7 +111,7 @@ pub(super) struct ListenArgs {
     pub(super) dry_run: bool,
 
     /// Where holds are kept across restarts; by default beside supervisord's unix socket, with `.holds` at the end
-    #[arg(long, value_name = "PATH", env = "SUPERVISOR_HAPROXY_HOLDS_FILE")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, env = "SUPERVISOR_HAPROXY_HOLDS_FILE")]
     pub(super) holds_file: Option<String>,
 
     /// After how many failures in a row HAProxy is left alone for a while (circuit breaker)
@@ -115,7 +119,7 @@ pub(super) struct ListenArgs {
           env = "SUPERVISOR_HAPROXY_BREAKER_THRESHOLD")]
     pub(super) breaker_threshold: u32,
 
-    /// How long it is left alone before it is tried again
+    /// How long HAProxy is left alone before it is tried again
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = duration,
           env = "SUPERVISOR_HAPROXY_BREAKER_RESET")]
     pub(super) breaker_reset: Duration,
@@ -125,7 +129,13 @@ pub(super) struct ListenArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LoggingArgs {
     /// Form of the log on stderr
-    #[arg(long, value_enum, default_value = "text", env = "SUPERVISOR_HAPROXY_LOG_FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SUPERVISOR_HAPROXY_LOG_FORMAT"
+    )]
     pub(super) log_format: LogFormat,
 
     /// Log more; twice for all there is

@@ -19,20 +19,20 @@ pub(super) enum Command {
     /// Let servers take traffic
     #[command(after_help = STATE)]
     Ready(StateArgs),
-    /// Let servers finish what they have and take nothing new, except for persistent sessions
+    /// Let servers finish; of new requests, they get those of persistent sessions only
     #[command(after_help = STATE)]
     Drain(StateArgs),
     /// Take servers out of traffic
     #[command(after_help = STATE)]
     Maint(StateArgs),
     /// Restart programs one after the other without losing a request
-    #[command(after_help = ROLLOUT)]
+    #[command(after_help = RESTART)]
     Restart(RestartArgs),
     /// Stop programs one after the other without losing a request
-    #[command(after_help = ROLLOUT)]
+    #[command(after_help = STOP)]
     Stop(StopArgs),
     /// Start programs one after the other, each with traffic before the next
-    #[command(after_help = ROLLOUT)]
+    #[command(after_help = START)]
     Start(StartArgs),
     /// Keep servers in maint, whatever their programs do, until they are released
     #[command(after_help = HOLD)]
@@ -40,12 +40,12 @@ pub(super) enum Command {
     /// Let held servers follow their programs again
     #[command(after_help = HOLD)]
     Release(ReleaseArgs),
-    /// Look for whatever keeps HAProxy from following supervisord, and tell what to do about it
+    /// Look for what keeps HAProxy from following supervisord, and tell what to do
     #[command(after_help = CHECK)]
     Check(CheckArgs),
     /// Print the completions for a shell
     Completions {
-        /// Which one
+        /// The shell
         shell: Shell,
     },
 }
@@ -55,20 +55,41 @@ Exit codes: 0 programs and servers agree, 1 they do not or a peer does not answe
 
 const STATE: &str = "\
 The state lasts until the program changes its own; `hold` lasts until `release`.
-Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused, 75 time ran out while waiting.";
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused, 75 time ran out while waiting, 130 ended by Ctrl-C.";
 
-const ROLLOUT: &str = "\
-Each program: drain, wait until no session is left, maint, stop, start, wait for RUNNING, ready, wait for UP.
-Ctrl-C puts back what is not stopped yet and lets the rest come back; a second one leaves at once.
-Exit codes: 0 all done, 1 failed with nothing done, 2 wrong arguments, 3 some done and some not, 4 refused and
-nothing touched, 130 ended by Ctrl-C.";
+/// What differs between `restart`, `stop` and `start`, and what does not.
+macro_rules! rollout_help {
+    ($own:literal) => {
+        concat!(
+            $own,
+            "; a second one leaves at once.\nExit codes: 0 all done, 1 failed and none done, 2 wrong arguments, \
+             3 some done and some not, 4 refused and nothing touched, 130 ended by Ctrl-C."
+        )
+    };
+}
+
+const RESTART: &str = rollout_help!(
+    "Each program: drain, wait until no session is left, maint (after 3/4 of --drain-timeout at the latest), stop, \
+     start, wait for RUNNING, ready, wait for UP.
+Ctrl-C puts back what is not stopped yet and lets the rest come back"
+);
+
+const STOP: &str = rollout_help!(
+    "Each program: drain, wait until no session is left, maint (after 3/4 of --drain-timeout at the latest), stop.
+Ctrl-C puts back what is not stopped yet"
+);
+
+const START: &str = rollout_help!(
+    "Each program: start, wait for RUNNING, ready, wait for UP.
+Ctrl-C begins no further ones and lets the rest come up"
+);
 
 const HOLD: &str = "\
 The listener does it: it has to run, and its `events=` to name REMOTE_COMMUNICATION.
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused.";
 
 const CHECK: &str = "\
-Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong (with --nagios, 3 for what cannot be told).";
+Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong, 3 it cannot be told (--nagios only).";
 
 /// Where things are, unless supervisord's configuration tells.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -99,7 +120,7 @@ pub(super) struct SiteArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    /// A program, group:program, group:*, web*, backend/server, or all (the default)
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<Target>,
 
@@ -117,7 +138,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StateArgs {
-    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    /// A program, group:program, group:*, web*, backend/server, or all
     #[arg(value_name = "TARGET", required = true)]
     pub(super) targets: Vec<Target>,
 
@@ -129,7 +150,7 @@ pub(super) struct StateArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration, requires = "wait")]
     pub(super) timeout: Duration,
 
-    /// Close the sessions that are left when the time has run out
+    /// Have HAProxy close the sessions that are left when the time has run out
     #[arg(long, requires = "wait")]
     pub(super) shutdown_sessions: bool,
 
@@ -144,7 +165,7 @@ pub(super) struct StateArgs {
 /// What restart, stop and start have in common.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RolloutArgs {
-    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    /// A program, group:program, group:*, web*, backend/server, or all
     #[arg(value_name = "TARGET", required = true)]
     pub(super) targets: Vec<Target>,
 
@@ -171,11 +192,11 @@ pub(super) struct RolloutArgs {
 /// How a program is taken out.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct OutArgs {
-    /// How long sessions may take to end before the program is stopped all the same
+    /// How long sessions may take to end; then the program is stopped all the same
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration)]
     pub(super) drain_timeout: Duration,
 
-    /// Close the sessions that are left when that time has run out
+    /// Have HAProxy close the sessions that are left then
     #[arg(long)]
     pub(super) shutdown_sessions: bool,
 
@@ -183,7 +204,7 @@ pub(super) struct OutArgs {
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = duration)]
     pub(super) stop_timeout: Duration,
 
-    /// How many servers of a backend stay up, at least
+    /// How many servers of each backend stay up, at least
     #[arg(long, value_name = "N", default_value = "1")]
     pub(super) min_ready: usize,
 }
@@ -206,32 +227,33 @@ pub(super) struct InArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RestartArgs {
     #[command(flatten)]
-    pub(super) rollout: RolloutArgs,
-    #[command(flatten)]
     pub(super) out: OutArgs,
     #[command(flatten)]
     pub(super) back: InArgs,
+    // The last one, here and below: the heading over where things are goes on to the end.
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StopArgs {
     #[command(flatten)]
-    pub(super) rollout: RolloutArgs,
-    #[command(flatten)]
     pub(super) out: OutArgs,
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StartArgs {
     #[command(flatten)]
-    pub(super) rollout: RolloutArgs,
-    #[command(flatten)]
     pub(super) back: InArgs,
+    #[command(flatten)]
+    pub(super) rollout: RolloutArgs,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct HoldArgs {
-    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    /// A program, group:program, group:*, web*, backend/server, or all
     #[arg(value_name = "TARGET", required = true)]
     pub(super) targets: Vec<Target>,
 
@@ -245,7 +267,7 @@ pub(super) struct HoldArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ReleaseArgs {
-    /// A program, group:program, group:*, a wildcard, backend/server, or all
+    /// A program, group:program, group:*, web*, backend/server, or all
     #[arg(value_name = "TARGET", required = true)]
     pub(super) targets: Vec<Target>,
 

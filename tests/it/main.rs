@@ -15,6 +15,7 @@ mod e2e;
 mod e2e_commands;
 mod e2e_rollouts;
 mod faults;
+mod manual;
 mod orders;
 mod protocol;
 mod recipes;

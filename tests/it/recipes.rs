@@ -1,9 +1,12 @@
 //! What the documents tell users to write is taken by the programs that it is written for: backends by HAProxy,
-//! the listener's command lines by the listener.
+//! the listener's command lines by the listener, those of the commands by their declared arguments.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use clap::{CommandFactory, Parser};
+use supervisor_haproxy::cli::Args;
 
 use crate::support::BINARY;
 
@@ -131,6 +134,52 @@ fn the_listener_takes_each_command_line_of_the_documents() {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{document}: {line}\n{said}");
             assert_eq!(output.stdout, b"READY\n", "{document}: {line}");
+        }
+    }
+}
+
+/// The words of each command, in literal blocks and in the running text, where the name of a command alone is none.
+/// What a line prints elsewhere is no part of it.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let declared = Args::command();
+    let names: Vec<&str> = declared.get_subcommands().map(clap::Command::get_name).collect();
+    let inline = text.split("``supervisor-haproxy ").skip(1).filter_map(|rest| rest.split_once("``"));
+    let inline = inline.map(|(arguments, _)| arguments).filter(|arguments| arguments.contains(' '));
+    let inline = inline.map(|arguments| format!("supervisor-haproxy {arguments}"));
+    let lines = blocks(text);
+    let lines = lines.iter().flat_map(|block| block.lines()).map(|line| line.trim_start_matches("$ "));
+    lines
+        .map(ToOwned::to_owned)
+        .chain(inline)
+        .map(|line| words(line.split(" > ").next().unwrap()))
+        .filter(|words| words.first().is_some_and(|program| program.ends_with("supervisor-haproxy")))
+        .filter(|words| words.get(1).is_some_and(|name| names.contains(&name.as_str())))
+        .collect()
+}
+
+/// As a shell cuts them, with single quotes at most.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for letter in line.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            letter if letter.is_whitespace() && !quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn each_command_of_the_documents_is_one() {
+    for (document, least) in [("docs/recipes.rst", 5), ("README.rst", 7)] {
+        let commands = commands(&read(document));
+        assert!(commands.len() >= least, "{document} has {} commands", commands.len());
+        for words in commands {
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{document}: {}\n{error}", words.join(" "));
+            }
         }
     }
 }

@@ -1,0 +1,160 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_supervisor_haproxy_global_optspecs
+    string join \n poll-interval= timeout= action= enforce no-gate no-sync sync-interval= report-all dry-run holds-file= breaker-threshold= breaker-reset= log-format= v/verbose q/quiet h/help V/version
+end
+
+function __fish_supervisor_haproxy_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_supervisor_haproxy_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_supervisor_haproxy_using_subcommand
+    set -l cmd (__fish_supervisor_haproxy_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l poll-interval -d 'How often HAProxy is looked at, to report servers that go up or down and to notice its restart (0: never)' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l timeout -d 'How long one command of HAProxy may take' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l action -d 'Another server state for a program state, as in STOPPING=maint; may be repeated or separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l sync-interval -d 'How often supervisord is asked for all states, in case events were lost unnoticed (0: only when needed)' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l holds-file -d 'Where holds are kept across restarts; by default beside supervisord\'s unix socket, with `.holds` at the end' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l breaker-threshold -d 'After how many failures in a row HAProxy is left alone for a while (circuit breaker)' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l breaker-reset -d 'How long HAProxy is left alone before it is tried again' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
+json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l enforce -d 'Set back what somebody else has set in HAProxy, instead of only reporting it'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l no-gate -d 'Let HAProxy send requests to a started program at once, without waiting for its health checks to pass'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l no-sync -d 'Do not use supervisord\'s XML-RPC: work from events alone'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l report-all -d 'Report HAProxy\'s other servers, too, which stand for no program'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l dry-run -d 'Send nothing that changes HAProxy; log what would be sent'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -s v -l verbose -d 'Log more; twice for all there is'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -s q -l quiet -d 'Log warnings and errors only; twice for errors only'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -s V -l version -d 'Print version'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "status" -d 'Show each program beside its servers, and where the two disagree'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "ready" -d 'Let servers take traffic'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "drain" -d 'Let servers finish; of new requests, they get those of persistent sessions only'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "maint" -d 'Take servers out of traffic'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "restart" -d 'Restart programs one after the other without losing a request'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "stop" -d 'Stop programs one after the other without losing a request'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "start" -d 'Start programs one after the other, each with traffic before the next'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "hold" -d 'Keep servers in maint, whatever their programs do, until they are released'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "release" -d 'Let held servers follow their programs again'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "check" -d 'Look for what keeps HAProxy from following supervisord, and tell what to do'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l json -d 'Print JSON'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s w -l watch -d 'Show it again each second, until Ctrl-C'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l timeout -d 'How long to wait' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -s w -l wait -d 'Wait until HAProxy shows it: for `ready` until it takes traffic, otherwise until no session is left'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l shutdown-sessions -d 'Have HAProxy close the sessions that are left when the time has run out'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -l force -d 'Also where a program does not run, where a server is held, or against a listener that enforces'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ready" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l timeout -d 'How long to wait' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -s w -l wait -d 'Wait until HAProxy shows it: for `ready` until it takes traffic, otherwise until no session is left'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l shutdown-sessions -d 'Have HAProxy close the sessions that are left when the time has run out'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -l force -d 'Also where a program does not run, where a server is held, or against a listener that enforces'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l timeout -d 'How long to wait' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -s w -l wait -d 'Wait until HAProxy shows it: for `ready` until it takes traffic, otherwise until no session is left'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l shutdown-sessions -d 'Have HAProxy close the sessions that are left when the time has run out'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -l force -d 'Also where a program does not run, where a server is held, or against a listener that enforces'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand maint" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l drain-timeout -d 'How long sessions may take to end; then the program is stopped all the same' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l stop-timeout -d 'How long a program may take to stop' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l min-ready -d 'How many servers of each backend stay up, at least' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l up-timeout -d 'How long a program may take from its start until HAProxy shows it up' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l probe -d 'Ask the program itself before it gets traffic, as in http://{address}/health; {address} is where HAProxy sends its requests, {backend}, {server}, {group} and {program} are names' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l batch -d 'How many programs at a time: a number, or a share of them as in 25%' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l on-failure -d 'What to do about the rest when a program has failed' -r -f -a "stop\t'Begin no further ones'
+continue\t'Go on with the next'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l shutdown-sessions -d 'Have HAProxy close the sessions that are left then'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l dry-run -d 'Print what would be done, and do nothing'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -l force -d 'Go on although too few servers stay up, or an HAProxy does not answer'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l drain-timeout -d 'How long sessions may take to end; then the program is stopped all the same' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l stop-timeout -d 'How long a program may take to stop' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l min-ready -d 'How many servers of each backend stay up, at least' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l batch -d 'How many programs at a time: a number, or a share of them as in 25%' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l on-failure -d 'What to do about the rest when a program has failed' -r -f -a "stop\t'Begin no further ones'
+continue\t'Go on with the next'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l shutdown-sessions -d 'Have HAProxy close the sessions that are left then'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l dry-run -d 'Print what would be done, and do nothing'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -l force -d 'Go on although too few servers stay up, or an HAProxy does not answer'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l up-timeout -d 'How long a program may take from its start until HAProxy shows it up' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l probe -d 'Ask the program itself before it gets traffic, as in http://{address}/health; {address} is where HAProxy sends its requests, {backend}, {server}, {group} and {program} are names' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l batch -d 'How many programs at a time: a number, or a share of them as in 25%' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l on-failure -d 'What to do about the rest when a program has failed' -r -f -a "stop\t'Begin no further ones'
+continue\t'Go on with the next'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l dry-run -d 'Print what would be done, and do nothing'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -l force -d 'Go on although too few servers stay up, or an HAProxy does not answer'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -s r -l reason -d 'Why, for whoever finds the server in maint' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand hold" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l json -d 'Print JSON'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l nagios -d 'Print one line as Nagios plugins do, with performance data'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'
