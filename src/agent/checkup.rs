@@ -173,7 +173,7 @@ pub fn judge_servers(standings: &[Standing<'_>], gate: bool) -> Vec<Finding> {
         findings.extend(judge_program(standing));
         match &standing.accord {
             Accord::Agrees if standing.hold.is_some() => {
-                let text = standing.hold.unwrap_or_default();
+                let text = standing.hold.map(ToString::to_string).unwrap_or_default();
                 findings.push(Finding::new(Level::Ok, subject.clone(), text));
             }
             Accord::Agrees | Accord::Unknown(_) => {}

@@ -111,6 +111,8 @@ pub struct Reconciler {
     /// A refusal that holds for every server.
     barred: Option<Refusal>,
     survey_at: Option<Instant>,
+    /// Until when a state that does not show may have been taken by a process on its way out.
+    doubtful_until: Instant,
     failing: bool,
     /// Whether it was said already that surveys are not understood.
     survey_failed: bool,
@@ -146,6 +148,9 @@ enum Phase {
 /// How often a state is set again that HAProxy took but does not show: around a reload, the old process may
 /// have taken it.
 const MAX_REPEATS: u8 = 3;
+/// A reload may be under way for so long after its first sign, or when the listener starts. Later, a state that
+/// does not show was set by somebody else.
+const DOUBT: Duration = Duration::from_secs(15);
 /// After HAProxy was replaced, the next look follows soon.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The longest pause after refusals that may pass by themselves.
@@ -218,6 +223,7 @@ impl Reconciler {
             unexplained: VecDeque::new(),
             barred: None,
             survey_at: settings.poll_interval.map(|_| now),
+            doubtful_until: now + DOUBT,
             failing: false,
             survey_failed: false,
             settings,
@@ -249,6 +255,7 @@ impl Reconciler {
     /// All that is wanted is to be told again: HAProxy was replaced, or the operator asks for it.
     pub fn reapply(&mut self, now: Instant) {
         self.barred = None;
+        self.doubtful_until = now + DOUBT;
         self.unexplained.clear();
         for server in self.servers.values_mut() {
             *server = Server { tried: true, ..Server::new(server.wanted) };
@@ -467,9 +474,10 @@ impl Reconciler {
         }
         self.schedule_survey(now);
         let rows: HashMap<&ServerRef, &StatRow> = survey.rows.iter().map(|row| (&row.server, row)).collect();
+        let in_doubt = now < self.doubtful_until;
         for (name, server) in &mut self.servers {
             match rows.get(name) {
-                Some(row) => notes.extend(server.compare(name, row, &self.settings)),
+                Some(row) => notes.extend(server.compare(name, row, in_doubt, &self.settings)),
                 None if matches!(server.phase, Phase::Told { .. }) => {
                     server.settle(Phase::Refused);
                     notes.push(Note::Vanished(name.clone()));
@@ -522,7 +530,13 @@ impl Reconciler {
 
 impl Server {
     /// Holds a row of `show stat` against what is wanted.
-    fn compare(&mut self, name: &ServerRef, row: &StatRow, settings: &ReconcilerSettings) -> Option<Note> {
+    fn compare(
+        &mut self,
+        name: &ServerRef,
+        row: &StatRow,
+        in_doubt: bool,
+        settings: &ReconcilerSettings,
+    ) -> Option<Note> {
         match self.phase {
             Phase::Pending | Phase::Looked { .. } => None,
             // It was refused, and now it is there.
@@ -541,7 +555,7 @@ impl Server {
                     let is_new = !std::mem::replace(&mut self.differs, true);
                     is_new.then(|| Note::Blocked { server: name.clone(), seen: row.status.to_string() })
                 }
-                Agreement::Differs if !shown && self.repeats < MAX_REPEATS => {
+                Agreement::Differs if !shown && in_doubt && self.repeats < MAX_REPEATS => {
                     (self.phase, self.repeats) = (Phase::Pending, self.repeats + 1);
                     None
                 }
@@ -875,10 +889,24 @@ mod tests {
         bench.run();
         for _ in 0..MAX_REPEATS {
             bench.servers.insert(server("be/a"), (0, 0));
+            // The reload goes on, or there is another one.
+            bench.reconciler.doubtful_until = bench.now + DOUBT;
             assert_eq!(bench.poll(), ["set server be/a state maint"]);
         }
         bench.servers.insert(server("be/a"), (0, 0));
+        bench.reconciler.doubtful_until = bench.now + DOUBT;
         assert!(bench.poll().is_empty());
+    }
+
+    #[test]
+    fn without_a_reload_a_state_that_never_showed_was_set_by_somebody_else() {
+        let mut bench = Bench::new(SETTINGS, &[("be/a", 1, 0)]);
+        bench.now += DOUBT;
+        bench.want("be/a", AdminState::Ready);
+        bench.run();
+        bench.servers.insert(server("be/a"), (8, 0));
+        assert!(bench.poll().is_empty());
+        assert!(bench.notes.last().unwrap().contains("set by somebody else"), "{:?}", bench.notes);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::note::near_names;
 use super::rollout::Sight;
-use super::{Actions, Mapping, Member, Roster};
+use super::{Actions, Hold, Mapping, Member, Roster};
 use crate::haproxy::{AdminState, Held, Kind, Seen, ServerRef};
 use crate::supervisor::{ProcessDetails, ProcessName};
 
@@ -21,8 +21,8 @@ pub struct Standing<'a> {
     pub server: &'a ServerRef,
     /// What HAProxy shows of it.
     pub seen: Option<&'a Seen>,
-    /// In whose name it is held.
-    pub hold: Option<&'a str>,
+    /// By whom it is held.
+    pub hold: Option<&'a Hold>,
     /// Whether it is as it should be.
     pub accord: Accord,
 }
@@ -64,7 +64,7 @@ pub fn standings<'a>(
         .map(|(member, server, haproxy)| {
             let process = sight.process(&member.program);
             let seen = sight.looks.get(haproxy).and_then(|look| look.as_ref().ok()?.servers.get(server));
-            let hold = sight.holds.get(server).map(String::as_str);
+            let hold = sight.holds.get(server);
             let view = View { roster, actions, sight, owners, server, haproxy, seen, hold };
             let accord = view.accord(member);
             Standing { program: &member.program, process, haproxy, server, seen, hold, accord }
@@ -80,7 +80,7 @@ struct View<'a> {
     server: &'a ServerRef,
     haproxy: usize,
     seen: Option<&'a Seen>,
-    hold: Option<&'a str>,
+    hold: Option<&'a Hold>,
 }
 
 impl View<'_> {
@@ -97,7 +97,7 @@ impl View<'_> {
             return Accord::Wrong(format!("supervisord has no program `{}`", member.program));
         }
         match (self.hold, self.wanted()) {
-            (Some(by), _) => held(seen, by),
+            (Some(hold), _) => held(seen, hold),
             (None, Some(wanted)) => self.explain(member, compare(wanted, seen, self.server)),
             (None, None) => Accord::Agrees,
         }
@@ -125,10 +125,10 @@ impl View<'_> {
     }
 }
 
-fn held(seen: &Seen, by: &str) -> Accord {
+fn held(seen: &Seen, hold: &Hold) -> Accord {
     match seen.held {
         Held::Maint => Accord::Agrees,
-        _ => Accord::Wrong(format!("{by}, but it is {}", seen.status)),
+        _ => Accord::Wrong(format!("{hold}, but it is {}", seen.status)),
     }
 }
 
@@ -187,7 +187,7 @@ fn word(held: Held) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{Mapping, Target};
+    use crate::agent::{Holds, Mapping, Target};
     use crate::haproxy::{Info, Look, Status};
     use crate::supervisor::{ProcessInfo, ProcessState};
 
@@ -226,7 +226,7 @@ mod tests {
             let sight = Sight {
                 processes: Ok(processes.into()),
                 looks: vec![Ok(look)],
-                holds: BTreeMap::new(),
+                holds: Holds::default(),
                 probes: BTreeMap::new(),
             };
             Self { sight, owners: BTreeMap::new() }
@@ -238,6 +238,11 @@ mod tests {
             let members = roster.select(&[Target::all()]).unwrap();
             let actions = Actions::new(Vec::new());
             standings(&roster, &members, &actions, &self.sight, &self.owners).remove(0).accord.clone()
+        }
+
+        fn hold(&mut self) {
+            let server = "app/web".parse().unwrap();
+            self.sight.holds.insert(Hold { server, by: "root".into(), reason: String::new(), since: 0 });
         }
 
         fn accord(&self) -> Accord {
@@ -295,11 +300,14 @@ mod tests {
     #[test]
     fn a_hold_is_right_in_maint_and_wrong_elsewhere() {
         let mut bench = Bench::new(ProcessState::Running, "MAINT", Held::Maint);
-        bench.sight.holds.insert("app/web".parse().unwrap(), "held by root".into());
+        bench.hold();
         assert_eq!(bench.accord(), Accord::Agrees);
         let mut bench = Bench::new(ProcessState::Running, "UP", Held::Ready);
-        bench.sight.holds.insert("app/web".parse().unwrap(), "held by root".into());
-        assert_eq!(bench.accord(), Accord::Wrong("held by root, but it is UP".into()));
+        bench.hold();
+        assert_eq!(
+            bench.accord(),
+            Accord::Wrong("held by root since 1970-01-01T00:00:00Z, but it is UP".into())
+        );
     }
 
     #[test]

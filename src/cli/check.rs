@@ -70,7 +70,7 @@ fn supervisord(errand: &mut Errand) -> Result<Finding, Failure> {
         (Err(why), _) => Finding::new(Level::Fail, subject, why.as_str()),
         (Ok(list), version) => {
             let version = version.map_or_else(|_| String::new(), |version| format!("{version} "));
-            Finding::new(Level::Ok, subject, format!("{version}answers and runs {} programs", list.len()))
+            Finding::new(Level::Ok, subject, format!("{version}answers, and has {} processes", list.len()))
         }
     })
 }

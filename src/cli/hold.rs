@@ -39,7 +39,7 @@ pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
     let (mut errand, mut servers) = prepare(&args.site, &args.targets)?;
     if let Some(file) = &errand.site().holds {
         file.load().map_err(|error| Failure::Failed(vec![error.to_string()]))?;
-        servers.retain(|server| errand.sight().holds.contains_key(server));
+        servers.retain(|server| errand.sight().holds.get(server).is_some());
         if servers.is_empty() {
             return Err(Failure::Refused(vec!["none of these servers is held".into()]));
         }
@@ -125,7 +125,7 @@ fn await_all(
 
 /// Whether the listener keeps a hold of it; taken for true where it keeps none anywhere.
 fn is_held(errand: &Errand, server: &ServerRef) -> bool {
-    errand.site().holds.is_none() || errand.sight().holds.contains_key(server)
+    errand.site().holds.is_none() || errand.sight().holds.get(server).is_some()
 }
 
 fn shows(errand: &Errand, server: &ServerRef, is_so: impl Fn(Held) -> bool) -> bool {

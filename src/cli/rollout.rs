@@ -277,7 +277,7 @@ fn exit_code(interrupted: bool, tally: Tally) -> u8 {
 }
 
 fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
+    format!("{:.1}s", time.as_secs_f64())
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(state: AdminState, args: &StateArgs) -> Result<u8, Failure> {
+    if state == AdminState::Ready && args.shutdown_sessions {
+        return Err(Failure::Usage(vec!["--shutdown-sessions is for `drain` and `maint`".into()]));
+    }
     let site = site::find(&args.site)?.site;
     let mut errand = Errand::new(site, super::hold::who(), None)?;
     let members = members(&errand, args)?;

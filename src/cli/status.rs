@@ -161,9 +161,9 @@ fn remarks(standings: &[Standing<'_>], sight: &Sight) -> Vec<String> {
         Accord::Agrees | Accord::Unknown(_) => None,
     });
     let shown = |server: &&ServerRef| standings.iter().any(|standing| standing.server == *server);
-    let holds = sight.holds.iter().filter(|(server, _)| shown(server));
+    let holds = sight.holds.iter().filter(|hold| shown(&&hold.server));
     let mut lines: Vec<String> = differences.collect();
-    lines.extend(holds.map(|(server, by)| format!("{server} is {by}")));
+    lines.extend(holds.map(|hold| format!("{} is {hold}", hold.server)));
     lines.dedup();
     lines
 }
@@ -209,7 +209,7 @@ fn one(site: &Site, standing: &Standing<'_>) -> Value {
         "sessions": seen.map(|seen| seen.sessions),
         "queue": seen.map(|seen| seen.queue),
         "since": seen.and_then(|seen| seen.last_change),
-        "hold": hold,
+        "hold": hold.map(|hold| json!({ "by": hold.by, "reason": hold.reason, "since": hold.since })),
         "agrees": agrees,
         "remark": remark,
     })

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::peers::{Looks, accepted as call_accepted};
+use super::probe::Probing;
 use super::{Interrupts, Lock, Peers, Probe, Site};
 use crate::agent::rollout::{Action, Failure, Rollout, Sight};
-use crate::agent::{KIND, Order};
+use crate::agent::{Holds, KIND, Order};
 use crate::haproxy::{AdminState, Command, ServerRef, accepted};
 use crate::supervisor::{self, Call, ProcessName, ProcessState};
 
@@ -19,6 +20,7 @@ pub struct Errand {
     /// In whose name the listener is told.
     by: String,
     probe: Option<Probe>,
+    probing: BTreeMap<ProcessName, Probing>,
     sight: Sight,
     claims: BTreeMap<ServerRef, AdminState>,
     renew_at: Option<Instant>,
@@ -29,6 +31,8 @@ pub struct Errand {
 /// A claim ends by itself after this many seconds: a command that was killed leaves nothing drained behind.
 const CLAIM_SECONDS: u32 = 10;
 const RENEW_AFTER: Duration = Duration::from_secs(3);
+/// A reason is for people, and most of a long one is somebody else's words.
+const MAX_REASON: usize = 300;
 /// Between two looks while things move, and the most that it becomes while they do not.
 const FASTEST: Duration = Duration::from_millis(20);
 const SLOWEST: Duration = Duration::from_millis(200);
@@ -41,7 +45,7 @@ impl Errand {
         let nothing = Sight {
             processes: Err("supervisord was not asked yet".into()),
             looks: Vec::new(),
-            holds: BTreeMap::new(),
+            holds: Holds::default(),
             probes: BTreeMap::new(),
         };
         let mut errand = Self {
@@ -49,6 +53,7 @@ impl Errand {
             site,
             by,
             probe,
+            probing: BTreeMap::new(),
             sight: nothing,
             claims: BTreeMap::new(),
             renew_at: None,
@@ -83,8 +88,9 @@ impl Errand {
         self.look_took = began.elapsed();
         let processes = processes
             .map(|list| list.into_iter().map(|details| (details.info.name.clone(), details)).collect());
-        self.sight =
-            Sight { processes, looks, holds: self.holds(), probes: std::mem::take(&mut self.sight.probes) };
+        let mut probes = std::mem::take(&mut self.sight.probes);
+        probes.extend(self.probed());
+        self.sight = Sight { processes, looks, holds: self.holds(), probes };
         Ok(&self.sight)
     }
 
@@ -97,9 +103,8 @@ impl Errand {
     }
 
     /// Holds that cannot be read are told by `status` and `check`; here they must not stop anything.
-    fn holds(&self) -> BTreeMap<ServerRef, String> {
-        let holds = self.site.holds.as_ref().and_then(|file| file.load().ok()).unwrap_or_default();
-        holds.iter().map(|hold| (hold.server.clone(), hold.to_string())).collect()
+    fn holds(&self) -> Holds {
+        self.site.holds.as_ref().and_then(|file| file.load().ok()).unwrap_or_default()
     }
 
     /// Goes on with a rollout until it is over, or has been interrupted twice. `show` is called at each turn.
@@ -117,8 +122,7 @@ impl Errand {
             }
             self.look()?;
             let actions = rollout.advance(now, &self.sight);
-            let moved = !actions.is_empty();
-            self.sight.probes.clear();
+            let moved = actions.iter().any(|action| !matches!(action, Action::Probe(_)));
             for (action, failure) in self.perform(actions)? {
                 rollout.failed(now, &action, &failure);
             }
@@ -156,22 +160,37 @@ impl Errand {
             Action::Start(program) => {
                 self.peers.call_supervisord(&Call::Start(program.clone()), call_accepted)
             }
+            Action::Hold(servers, reason) => self.hold(servers, reason),
             Action::Probe(program) => {
-                let result = self.probe(program);
-                self.sight.probes.insert(program.clone(), result);
+                self.begin_probe(program);
                 Ok(Ok(()))
             }
         }
     }
 
-    fn probe(&self, program: &ProcessName) -> Result<(), String> {
-        let Some(probe) = &self.probe else { return Ok(()) };
+    // --- probes
+
+    /// Asks a program aside: a page that warms it up may take long, and the others are to go on.
+    fn begin_probe(&mut self, program: &ProcessName) {
+        let Some(probe) = self.probe.clone() else { return };
+        if self.probing.get(program).is_some_and(|under_way| !under_way.is_stale()) {
+            return;
+        }
         let (servers, _) = self.site.mapping.servers(program);
         let found = self.sight.looks.iter().flatten().find_map(|look| {
-            servers.iter().find_map(|server| Some((server, look.servers.get(server)?.address.clone())))
+            servers
+                .iter()
+                .find_map(|server| Some((server.clone(), look.servers.get(server)?.address.clone())))
         });
-        let (server, address) = found.ok_or_else(|| "no HAProxy has its server".to_owned())?;
-        probe.ask(program, server, address.as_deref())
+        if let Some((server, address)) = found {
+            self.probing.insert(program.clone(), Probing::begin(probe, program.clone(), server, address));
+        }
+    }
+
+    /// The results that have come since the last look.
+    fn probed(&mut self) -> BTreeMap<ProcessName, Result<(), String>> {
+        let probing = self.probing.iter_mut();
+        probing.filter_map(|(program, under_way)| Some((program.clone(), under_way.result()?))).collect()
     }
 
     // --- the listener
@@ -191,6 +210,16 @@ impl Errand {
     pub fn order(&mut self, order: &Order) -> io::Result<Result<(), Failure>> {
         let call = Call::RemoteCommEvent { kind: KIND.into(), data: order.to_json() };
         self.peers.call_supervisord(&call, supervisor::done)
+    }
+
+    /// Without a listener, nobody would lift the servers out of maint.
+    fn hold(&mut self, servers: &[ServerRef], reason: &str) -> io::Result<Result<(), Failure>> {
+        if !self.is_heard() {
+            return Ok(Ok(()));
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let reason = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+        self.order(&Order::Hold { servers: servers.to_vec(), by: self.by.clone(), reason, since })
     }
 
     fn claim(&mut self, servers: &[ServerRef], state: AdminState) -> io::Result<()> {

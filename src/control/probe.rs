@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -31,8 +33,10 @@ pub enum ProbeError {
     Placeholder(String),
 }
 
-/// For one try. There will be others.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// For one try. A page that warms a program up takes its time; a hung one is asked again.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two tries that failed at once.
+const PAUSE: Duration = Duration::from_millis(200);
 /// The head of the answer; what follows is not read.
 const MAX_REPLY: usize = 256 * 1024;
 
@@ -70,7 +74,7 @@ impl Probe {
     }
 
     /// One GET. Fine are the statuses that HAProxy's `option httpchk` takes for fine, 2xx and 3xx. Blocks for up
-    /// to a second.
+    /// to half a minute.
     pub fn ask(
         &self,
         program: &ProcessName,
@@ -102,6 +106,46 @@ impl Probe {
         ];
         let pairs = PLACEHOLDERS.iter().zip(values);
         Ok(pairs.fold(self.template.clone(), |url, (name, value)| url.replace(&format!("{{{name}}}"), value)))
+    }
+}
+
+/// A probe under way, in a thread of its own.
+#[derive(Debug)]
+pub(super) struct Probing {
+    begun: Instant,
+    outcome: Option<Receiver<Result<(), String>>>,
+}
+
+impl Probing {
+    pub(super) fn begin(
+        probe: Probe,
+        program: ProcessName,
+        server: ServerRef,
+        address: Option<Box<str>>,
+    ) -> Self {
+        let (sender, outcome) = mpsc::channel();
+        let ask = move || {
+            // If nobody waits for it any more, the command has ended.
+            let _ = sender.send(probe.ask(&program, &server, address.as_deref()));
+        };
+        let spawned = thread::Builder::new().name("probe".into()).spawn(ask);
+        Self { begun: Instant::now(), outcome: spawned.ok().map(|_| outcome) }
+    }
+
+    /// Whether it has ended, and long enough ago to try again.
+    pub(super) fn is_stale(&self) -> bool {
+        self.outcome.is_none() && self.begun.elapsed() >= PAUSE
+    }
+
+    /// Its result, once.
+    pub(super) fn result(&mut self) -> Option<Result<(), String>> {
+        let result = match self.outcome.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err("the probe ended without a result".into()),
+            Ok(result) => result,
+        };
+        self.outcome = None;
+        Some(result)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Haproxy, Program, Run, Running, Supervisord, World, eventually, free_port};
+use crate::support::{
+    Haproxy, Program, Run, Running, Supervisord, World, eventually, for_a_while, free_port,
+};
 
 /// One program is restarted while a request of so many seconds is under way there; gives its name.
 fn busy(world: &World, seconds: u32) -> (&'static str, JoinHandle<Result<(), String>>) {
@@ -109,6 +111,21 @@ fn where_there_is_no_check_a_probe_keeps_the_server_out_until_the_program_answer
     // Without it, there is a warning at least.
     world.run(&["restart", "all", "--dry-run"]).expect(0).complains("`web1` has no health check");
     world.run(&["restart", "all", "--probe", "http://127.0.0.1:9/"]).expect(2).complains("write {address}");
+}
+
+#[test]
+fn a_program_whose_probe_fails_gets_no_requests_until_it_is_released() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    world.expect_running("web2");
+    let restart = ["restart", "web1", "--probe", "http://{address}/", "--up-timeout", "3"];
+    let run = world.run(&restart).expect(1).says("its probe did not succeed within 3s: http://127.0.0.1:");
+    assert!(run.out.contains("cannot connect"), "{run:#?}");
+    assert_eq!(world.supervisord.state("web1"), "RUNNING");
+    for_a_while(Duration::from_secs(1), || assert_eq!(world.haproxy.admin("web1"), "maint"));
+    world.run(&["status"]).expect(0).says("app/web1 is held by root (pid ").says("its probe did not succeed");
+    world.run(&["release", "web1"]).expect(0);
+    world.haproxy.expect("web1", "ready");
 }
 
 #[test]
@@ -296,14 +313,14 @@ fn nothing_stays_drained_behind_a_killed_command_where_a_listener_runs() {
 fn nothing_stays_hidden_behind_a_command_that_is_killed_at_any_step() {
     let world = World::apps(&["web1", "web2"], "");
     world.supervisord.ctl(&["stop", "listener"]);
-    for step in 0..12 {
+    for step in 0..8 {
         let (name, _request) = busy(&world, 1);
         let command = world.start(&["restart", name]);
         // From before its first word to after its last one.
         let mut waited = 0;
         eventually("the time to kill it", || {
             waited += 1;
-            (waited > step * 40).then_some(())
+            (waited > step * 60).then_some(())
         });
         command.signal(Signal::SIGKILL);
         drop(command);
@@ -355,7 +372,7 @@ fn a_second_interrupt_leaves_at_once_and_says_where_things_are() {
     let mut command = world.start(&["restart", "web1"]);
     world.supervisord.expect("web1", "STARTING");
     command.signal(Signal::SIGINT);
-    crate::support::for_a_while(Duration::from_millis(500), || ());
+    for_a_while(Duration::from_millis(500), || ());
     assert!(!command.has_ended());
     command.signal(Signal::SIGINT);
     command.wait().expect(130).says("left in the middle: starting, STARTING");

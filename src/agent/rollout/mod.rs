@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::admission::{Admission, Room};
 pub use self::course::{Course, Ending, Timings};
-use super::Member;
+use super::{Holds, Member};
 use crate::haproxy::{AdminState, Look, ServerRef};
 use crate::supervisor::{ProcessDetails, ProcessName};
 
@@ -66,8 +66,8 @@ pub struct Sight {
     pub processes: Result<BTreeMap<ProcessName, ProcessDetails>, String>,
     /// Each HAProxy, always in the same order.
     pub looks: Vec<Result<Look, String>>,
-    /// Servers that an operator holds, and in whose name.
-    pub holds: BTreeMap<ServerRef, String>,
+    /// Servers that operators hold.
+    pub holds: Holds,
     /// What the probes that were asked for gave.
     pub probes: BTreeMap<ProcessName, Result<(), String>>,
 }
@@ -97,6 +97,8 @@ pub enum Action {
     Claim(Vec<ServerRef>, AdminState),
     /// Give them back to it.
     Unclaim(Vec<ServerRef>),
+    /// Have the listener keep these servers in maint, and why.
+    Hold(Vec<ServerRef>, String),
     /// Stop a program, without waiting.
     Stop(ProcessName),
     /// Start a program, without waiting.

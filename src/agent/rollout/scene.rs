@@ -97,7 +97,7 @@ impl Scene<'_> {
     pub(super) fn ensure(&self, state: AdminState, actions: &mut Vec<Action>) {
         for (haproxy, server, seen) in self.seen() {
             let due = match state {
-                AdminState::Ready => seen.held != Held::Ready && !self.sight.holds.contains_key(server),
+                AdminState::Ready => seen.held != Held::Ready && self.sight.holds.get(server).is_none(),
                 // A server in maint is further out already.
                 AdminState::Drain => seen.held == Held::Ready,
                 AdminState::Maint => seen.held != Held::Maint,
@@ -125,14 +125,14 @@ impl Scene<'_> {
 
     /// Whether every server that nobody holds takes requests.
     pub(super) fn is_up(&self) -> bool {
-        let mut free = self.seen().filter(|(_, server, _)| !self.sight.holds.contains_key(*server));
+        let mut free = self.seen().filter(|(_, server, _)| self.sight.holds.get(server).is_none());
         self.sees_all() && free.all(|(_, _, seen)| seen.held == Held::Ready && seen.is_serving())
     }
 
     /// Who holds which of the servers.
     pub(super) fn held_by(&self) -> Vec<String> {
         let holds = self.servers.iter().filter_map(|server| Some((server, self.sight.holds.get(server)?)));
-        holds.map(|(server, by)| format!("{server} stays in maint: {by}")).collect()
+        holds.map(|(server, hold)| format!("{server} stays in maint: {hold}")).collect()
     }
 
     pub(super) fn why_not(&self, held: Held) -> String {

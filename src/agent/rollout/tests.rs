@@ -1,6 +1,7 @@
 //! Rollouts over a small world that does what HAProxy and supervisord do.
 
 use super::*;
+use crate::agent::Hold;
 use crate::haproxy::{Held, Info, Seen, Status};
 use crate::supervisor::{Pid, ProcessInfo, ProcessState};
 
@@ -13,7 +14,7 @@ struct World {
     processes: BTreeMap<ProcessName, ProcessDetails>,
     /// Why supervisord cannot be seen.
     silence: Option<String>,
-    holds: BTreeMap<ServerRef, String>,
+    holds: Holds,
     probes: BTreeMap<ProcessName, Result<(), String>>,
     /// What a start leads to, turn by turn.
     life: Vec<ProcessState>,
@@ -63,7 +64,7 @@ impl World {
             looks: vec![Ok(Look { info: Info::default(), servers })],
             processes: processes.collect(),
             silence: None,
-            holds: BTreeMap::new(),
+            holds: Holds::default(),
             probes: BTreeMap::new(),
             life: vec![ProcessState::Starting, ProcessState::Running],
             steps: BTreeMap::new(),
@@ -141,6 +142,7 @@ impl World {
                 self.server(server.server()).sessions = 0;
             }
             Action::Claim(servers, state) => self.log.push(format!("{}: claim {state}", servers[0].server())),
+            Action::Hold(servers, _) => self.log.push(format!("{}: hold", servers[0].server())),
             Action::Unclaim(servers) => self.log.push(format!("{}: unclaim", servers[0].server())),
             Action::Stop(name) => {
                 self.log.push(format!("{name}: stop"));
@@ -301,6 +303,7 @@ fn sessions_that_never_end_can_be_shut_down() {
     world.until(&mut rollout, "a: stop");
     assert!(world.position("a: shutdown") < world.position("a: stop"));
     assert_eq!(world.log.iter().filter(|line| *line == "a: shutdown").count(), 1);
+    assert_eq!(rollout.courses()[0].remarks(), ["3 sessions closed after 8s"]);
 }
 
 #[test]
@@ -548,11 +551,14 @@ fn an_interrupt_after_the_stop_lets_the_program_come_back() {
 fn a_held_server_stays_in_maint_and_is_not_waited_for() {
     let mut world = World::new(&["a", "b", "c"]);
     *world.server("a") = seen("MAINT", Held::Maint);
-    world.holds.insert(server("a"), "held by root: disk".into());
+    world.holds.insert(Hold { server: server("a"), by: "root".into(), reason: "disk".into(), since: 0 });
     let mut rollout = rollout(terms(Verb::Restart), &world);
     world.finish(&mut rollout);
     assert_eq!(rollout.tally().done, 3);
-    assert_eq!(rollout.courses()[0].remarks(), ["app/a stays in maint: held by root: disk"]);
+    assert_eq!(
+        rollout.courses()[0].remarks(),
+        ["app/a stays in maint: held by root since 1970-01-01T00:00:00Z: disk"]
+    );
     assert_eq!(world.server("a").held, Held::Maint);
 }
 
@@ -569,7 +575,13 @@ fn a_probe_has_to_succeed_before_there_is_traffic() {
     world.probes.insert(name("a"), Ok(()));
     world.until(&mut rollout, "a: ready, gated");
     world.finish(&mut rollout);
-    assert_eq!(failure(&rollout, 1), "its probe did not succeed within 10s: not asked");
+    assert_eq!(
+        failure(&rollout, 1),
+        "its probe did not succeed within 10s: not asked; its servers stay in maint, and where a listener runs, \
+         held: `release` lets them in"
+    );
+    assert!(world.position("b: hold") < world.position("b: unclaim"), "there is no gap for the listener");
+    assert_eq!(world.server("b").held, Held::Maint);
 }
 
 #[test]

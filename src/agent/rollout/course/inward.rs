@@ -76,8 +76,15 @@ impl Course {
         if let Some(Ok(())) = scene.sight.probes.get(&self.member.program) {
             return Some(Phase::Rising);
         }
+        if self.is_late(scene) {
+            let why = self.not_up(scene);
+            // The listener takes RUNNING for ready, and HAProxy may have no check that would tell.
+            actions.push(Action::Hold(self.member.servers.clone(), why.clone()));
+            let state = "its servers stay in maint, and where a listener runs, held: `release` lets them in";
+            return Some(Phase::Over(Ending::Failed(format!("{why}; {state}"))));
+        }
         actions.push(Action::Probe(self.member.program.clone()));
-        self.is_late(scene).then(|| Phase::Over(Ending::Failed(self.not_up(scene))))
+        None
     }
 
     pub(super) fn rise(&mut self, scene: &Scene<'_>, actions: &mut Vec<Action>) -> Option<Phase> {

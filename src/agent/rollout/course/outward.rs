@@ -60,6 +60,8 @@ impl Course {
         match shut_down {
             None if scene.terms.shutdown_sessions => {
                 scene.shut_down_sessions(actions);
+                let load = scene.sight.load(scene.servers);
+                self.remarks.push(format!("{load} closed after {:?}", scene.terms.drain_timeout));
                 self.phase = Phase::Parting { shut_down: Some(scene.now) };
                 None
             }
