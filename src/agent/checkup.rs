@@ -65,48 +65,66 @@ pub fn buffer_needed(programs: usize) -> usize {
 /// The listener's section, beside what supervisord runs.
 #[must_use]
 pub fn judge_listener(section: &EventListener, processes: Option<&[ProcessInfo]>) -> Vec<Finding> {
+    let faults = judge_events(section)
+        .into_iter()
+        .chain(judge_settings(section))
+        .chain(judge_buffer(section, processes.map_or(0, <[ProcessInfo]>::len)))
+        .chain(processes.and_then(|list| judge_state(section, list)).map(|text| (Level::Fail, text)));
     let subject = format!("listener `{}`", section.name);
-    let finding = |level, text: String| Finding::new(level, subject.clone(), text);
-    let mut findings: Vec<Finding> = EVENTS
-        .iter()
-        .filter(|(event, _, _)| !subscribes(section, event))
-        .map(|(event, level, without)| {
-            finding(*level, format!("is not subscribed to {event}: {without}; add it to `events=`"))
-        })
-        .collect();
-    if section.redirect_stderr {
-        findings.push(finding(
-            Level::Fail,
-            "has redirect_stderr=true: its log would end up in its protocol; remove it".into(),
-        ));
-    }
-    if !section.stdout_logfile.eq_ignore_ascii_case("NONE") {
-        let text = "logs its protocol (stdout_logfile is not NONE): up to 500 MB of READY and RESULT; set stdout_logfile=NONE";
-        findings.push(finding(Level::Warn, text.into()));
-    }
-    if section.numprocs > 1 {
-        let text =
-            "runs several times (numprocs): each sees a part of the events, in no order; set numprocs=1";
-        findings.push(finding(Level::Fail, text.into()));
-    }
-    if section.autorestart.eq_ignore_ascii_case("false") {
-        let text = "is not started again when it ends (autorestart=false); set autorestart=true";
-        findings.push(finding(Level::Warn, text.into()));
-    }
-    let needed = buffer_needed(processes.map_or(0, <[ProcessInfo]>::len));
-    if section.buffer_size < needed {
-        let text = format!(
-            "has room for {} events, and a start of everything may need {needed}; set buffer_size={needed}",
-            section.buffer_size
-        );
-        findings.push(finding(Level::Warn, text));
-    }
-    findings
-        .extend(processes.and_then(|list| judge_state(section, list)).map(|text| finding(Level::Fail, text)));
+    let mut findings: Vec<Finding> =
+        faults.map(|(level, text)| Finding::new(level, subject.clone(), text)).collect();
     if findings.is_empty() {
-        findings.push(finding(Level::Ok, "runs, and is set up as it should be".into()));
+        findings.push(Finding::new(Level::Ok, subject, "runs, and is set up as it should be"));
     }
     findings
+}
+
+fn judge_events(section: &EventListener) -> Vec<(Level, String)> {
+    let missing = EVENTS.iter().filter(|(event, _, _)| !subscribes(section, event));
+    missing
+        .map(|(event, level, without)| {
+            (*level, format!("is not subscribed to {event}: {without}; add it to `events=`"))
+        })
+        .collect()
+}
+
+fn judge_settings(section: &EventListener) -> Vec<(Level, String)> {
+    let table = [
+        (
+            section.redirect_stderr,
+            Level::Fail,
+            "has redirect_stderr=true: its log would end up in its protocol; remove it",
+        ),
+        (
+            !section.stdout_logfile.eq_ignore_ascii_case("NONE"),
+            Level::Warn,
+            "logs its protocol (stdout_logfile is not NONE): up to 500 MB of READY and RESULT; set \
+             stdout_logfile=NONE",
+        ),
+        (
+            section.numprocs > 1,
+            Level::Fail,
+            "runs several times (numprocs): each sees a part of the events, in no order; set numprocs=1",
+        ),
+        (
+            section.autorestart.eq_ignore_ascii_case("false"),
+            Level::Warn,
+            "is not started again when it ends (autorestart=false); set autorestart=true",
+        ),
+    ];
+    let faults = table.into_iter().filter(|(is_so, _, _)| *is_so);
+    faults.map(|(_, level, text)| (level, text.to_owned())).collect()
+}
+
+fn judge_buffer(section: &EventListener, processes: usize) -> Option<(Level, String)> {
+    let needed = buffer_needed(processes);
+    (section.buffer_size < needed).then(|| {
+        let room = section.buffer_size;
+        let text = format!(
+            "has room for {room} events, and a start of everything may need {needed}; set buffer_size={needed}"
+        );
+        (Level::Warn, text)
+    })
 }
 
 /// Whether a listener gets an event: `PROCESS_STATE` stands for all whose names begin so, `EVENT` for all.

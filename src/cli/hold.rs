@@ -45,7 +45,7 @@ pub(super) fn release(args: &ReleaseArgs) -> Result<u8, Failure> {
         }
     }
     send(&mut errand, &Order::Release { servers: servers.clone(), by: who() })?;
-    let missing = await_all(&mut errand, &servers, |errand, server| !is_held(errand, server))?;
+    let missing = await_all(&mut errand, &servers, is_released)?;
     if !missing.is_empty() {
         return Err(not_followed(&errand, &missing, "released"));
     }
@@ -126,6 +126,11 @@ fn await_all(
 /// Whether the listener keeps a hold of it; taken for true where it keeps none anywhere.
 fn is_held(errand: &Errand, server: &ServerRef) -> bool {
     errand.site().holds.is_none() || errand.sight().holds.get(server).is_some()
+}
+
+/// Whether the listener keeps no hold of it any more; taken for true where it keeps none anywhere.
+fn is_released(errand: &Errand, server: &ServerRef) -> bool {
+    errand.site().holds.is_none() || errand.sight().holds.get(server).is_none()
 }
 
 fn shows(errand: &Errand, server: &ServerRef, is_so: impl Fn(Held) -> bool) -> bool {

@@ -60,34 +60,43 @@ fn members(errand: &Errand, args: &StateArgs) -> Result<Vec<Member>, Failure> {
 
 /// What would do harm, or not last.
 fn refuse(state: AdminState, members: &[Member], site: &Site, sight: &Sight) -> Result<(), Failure> {
-    let mut reasons = Vec::new();
-    for member in members {
-        let held = member.servers.iter().filter_map(|server| Some((server, sight.holds.get(server)?)));
-        if state != AdminState::Maint {
-            reasons.extend(held.map(|(server, by)| format!("{server} is {by}; `release` it first")));
-        }
-        let program = sight.process(&member.program).map(|details| details.info.state);
-        if let Some(program) = program.filter(|_| state == AdminState::Ready)
-            && program != ProcessState::Running
-        {
-            reasons.push(format!("`{}` is {program}: nobody would answer; start it", member.program));
-        }
-        if let Some(program) = program
-            && site.listener.as_ref().is_some_and(|listener| listener.enforces)
-            && site.actions.action(program) != state
-        {
-            reasons.push(format!(
-                "the listener runs with --enforce and would set `{}` back to {}; use `hold`",
-                member.program,
-                site.actions.action(program)
-            ));
-        }
-    }
+    let each = members.iter().flat_map(|member| {
+        held(state, member, sight)
+            .into_iter()
+            .chain(unanswered(state, member, sight))
+            .chain(set_back(state, member, site, sight))
+    });
+    let mut reasons: Vec<String> = each.collect();
     if reasons.is_empty() {
         return Ok(());
     }
     reasons.push("--force does it all the same".into());
     Err(Failure::Refused(reasons))
+}
+
+fn held(state: AdminState, member: &Member, sight: &Sight) -> Vec<String> {
+    if state == AdminState::Maint {
+        return Vec::new();
+    }
+    let held = member.servers.iter().filter_map(|server| sight.holds.get(server));
+    held.map(|hold| format!("{} is {hold}; `release` it first", hold.server)).collect()
+}
+
+fn unanswered(state: AdminState, member: &Member, sight: &Sight) -> Option<String> {
+    let program = sight.process(&member.program)?.info.state;
+    (state == AdminState::Ready && program != ProcessState::Running)
+        .then(|| format!("`{}` is {program}: nobody would answer; start it", member.program))
+}
+
+fn set_back(state: AdminState, member: &Member, site: &Site, sight: &Sight) -> Option<String> {
+    let wanted = site.actions.action(sight.process(&member.program)?.info.state);
+    let enforces = site.listener.as_ref().is_some_and(|listener| listener.enforces);
+    (enforces && wanted != state).then(|| {
+        format!(
+            "the listener runs with --enforce and would set `{}` back to {wanted}; use `hold`",
+            member.program
+        )
+    })
 }
 
 /// Tells every HAProxy that answers; gives what went wrong.

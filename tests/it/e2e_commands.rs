@@ -730,3 +730,20 @@ fn check_finds_faults_of_haproxy_and_of_programs() {
             .complains("permission denied; give the `stats socket` line of HAProxy `level admin`");
     }
 }
+
+#[test]
+fn without_a_unix_socket_a_hold_works_and_says_how_long_it_lasts() {
+    let port = free_port();
+    let (web1, server) = app("web1");
+    let edit = |_: &std::path::Path, text: String| {
+        text.replace("[unix_http_server]\nfile=%(here)s/s.sock", &format!("[inet_http_server]\nport={port}"))
+            .replace("serverurl=unix://%(here)s/s.sock", &format!("serverurl=http://localhost:{port}"))
+    };
+    let world = World::edited("", &[&server], &[web1], "%(here)s/haproxy.sock *=app/*", edit);
+    world.haproxy.expect_status("web1", "UP");
+    world.run(&["hold", "web1", "--reason", "x"]).expect(0).says("app/web1  held in maint").complains(
+        "the hold ends with the listener: it has no file to keep it in; give it --holds-file PATH",
+    );
+    world.run(&["release", "web1"]).expect(0).says("app/web1  released");
+    world.haproxy.expect_status("web1", "UP");
+}
