@@ -211,3 +211,86 @@ pub fn judge_servers(standings: &[Standing<'_>], gate: bool) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn section() -> EventListener {
+        EventListener {
+            name: "haproxy".into(),
+            process: "haproxy".into(),
+            file: "/etc/supervisord.conf".into(),
+            line: 1,
+            command: Vec::new(),
+            events: EVENTS.iter().map(|(event, _, _)| (*event).to_owned()).collect(),
+            buffer_size: 1000,
+            numprocs: 1,
+            redirect_stderr: false,
+            stdout_logfile: "NONE".into(),
+            autorestart: "true".into(),
+            environment: BTreeMap::new(),
+            user: None,
+        }
+    }
+
+    fn process(name: &str, state: ProcessState) -> ProcessInfo {
+        ProcessInfo { name: ProcessName { group: name.into(), process: name.into() }, state, pid: None }
+    }
+
+    fn judge(section: &EventListener) -> Vec<(Level, String)> {
+        let processes = [process("haproxy", ProcessState::Running), process("web", ProcessState::Running)];
+        let findings = judge_listener(section, Some(&processes));
+        findings.into_iter().map(|finding| (finding.level, finding.text)).collect()
+    }
+
+    fn levels(section: &EventListener) -> Vec<Level> {
+        judge(section).into_iter().map(|(level, _)| level).collect()
+    }
+
+    #[test]
+    fn the_recommended_section_is_well() {
+        assert_eq!(judge(&section()), [(Level::Ok, "runs, and is set up as it should be".into())]);
+        let all = EventListener { events: vec!["EVENT".into()], ..section() };
+        assert_eq!(levels(&all), [Level::Ok], "EVENT stands for all");
+    }
+
+    #[test]
+    fn each_fault_of_a_section_is_told_with_what_to_do() {
+        let without = |event: &str| {
+            let events = section().events.into_iter().filter(|name| name != event).collect();
+            EventListener { events, ..section() }
+        };
+        assert_eq!(levels(&without("PROCESS_STATE")), [Level::Fail]);
+        assert_eq!(levels(&without("REMOTE_COMMUNICATION")), [Level::Warn]);
+        assert_eq!(levels(&EventListener { redirect_stderr: true, ..section() }), [Level::Fail]);
+        assert_eq!(levels(&EventListener { stdout_logfile: "AUTO".into(), ..section() }), [Level::Warn]);
+        assert_eq!(levels(&EventListener { numprocs: 2, ..section() }), [Level::Fail]);
+        assert_eq!(levels(&EventListener { autorestart: "false".into(), ..section() }), [Level::Warn]);
+        let small = EventListener { buffer_size: 10, ..section() };
+        assert!(judge(&small)[0].1.ends_with("set buffer_size=68"), "{:?}", judge(&small));
+    }
+
+    #[test]
+    fn a_listener_that_does_not_run_is_a_failure() {
+        let stopped = [process("haproxy", ProcessState::Stopped)];
+        assert_eq!(judge_listener(&section(), Some(&stopped))[0].level, Level::Fail);
+        assert_eq!(judge_listener(&section(), Some(&[]))[0].level, Level::Fail);
+        assert_eq!(judge_listener(&section(), None)[0].level, Level::Ok, "nobody told otherwise");
+    }
+
+    #[test]
+    fn a_rule_without_a_program_is_a_failure_that_names_what_there_is() {
+        let mapping = Mapping::new(vec!["wbe:app/a".parse().unwrap(), "web:app/b".parse().unwrap()]);
+        let names = [ProcessName { group: "web".into(), process: "web".into() }];
+        let findings = judge_mapping(&mapping, &Roster::new(&mapping, &names), &names);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].level, Level::Fail);
+        assert!(
+            findings[0].subject.contains("wbe:app/a") && findings[0].text.contains("`web`"),
+            "{findings:?}"
+        );
+    }
+}
