@@ -165,14 +165,18 @@ fn understand<T>(
 /// Faults of supervisord (supervisor/xmlrpc.py, `Faults`) that say what was wanted is so already.
 const ALREADY_STARTED: i64 = 60;
 const NOT_RUNNING: i64 = 70;
+/// The process was started and was gone within the call. supervisord goes on with its `startretries`, and what
+/// becomes of it shows in its state.
+const SPAWN_ERROR: i64 = 50;
 /// Faults that no further try will change: `BAD_NAME`, `NO_FILE`, `NOT_EXECUTABLE`, `FAILED`,
-/// `ABNORMAL_TERMINATION`, `SPAWN_ERROR`.
-const PERMANENT: [i64; 6] = [10, 20, 21, 30, 40, 50];
+/// `ABNORMAL_TERMINATION`.
+const PERMANENT: [i64; 5] = [10, 20, 21, 30, 40];
 
-/// Reads the reply to a start or a stop: what is so already is no failure.
+/// Reads the reply to a start or a stop: what is so already is no failure, and what the state will tell is none
+/// yet.
 pub(super) fn accepted(reply: &[u8]) -> Result<(), RpcError> {
     match supervisor::done(reply) {
-        Err(RpcError::Fault { code: ALREADY_STARTED | NOT_RUNNING, .. }) => Ok(()),
+        Err(RpcError::Fault { code: ALREADY_STARTED | NOT_RUNNING | SPAWN_ERROR, .. }) => Ok(()),
         result => result,
     }
 }
@@ -220,6 +224,7 @@ mod tests {
     fn what_is_so_already_is_no_failure() {
         assert_eq!(accepted(&fault(ALREADY_STARTED)), Ok(()));
         assert_eq!(accepted(&fault(NOT_RUNNING)), Ok(()));
+        assert_eq!(accepted(&fault(SPAWN_ERROR)), Ok(()), "it may come up at the next try");
     }
 
     #[test]
