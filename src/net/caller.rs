@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mio::{Registry, Token, Waker};
 
-use super::exchange::{Exchange, Fault, Limits, Question};
+use super::exchange::{Exchange, Fault, Kept, Limits, Question};
 use super::{Endpoint, Resolver};
 
 /// A whole reply, or why there is none.
@@ -28,7 +28,7 @@ struct Call {
 #[derive(Debug)]
 enum Stage {
     Resolving(Question),
-    Talking(Exchange),
+    Talking(Exchange<Kept>),
 }
 
 impl Caller {
@@ -70,14 +70,15 @@ impl Caller {
                 let expired = now >= deadline;
                 return if expired { Err(Fault::ResolveTimeout(question.limits.time)) } else { Ok(None) };
             };
-            let question = std::mem::take(question);
+            let Question { request, is_whole, limits } = std::mem::take(question);
+            let (ask, kept) = ((request, limits), Kept::new(is_whole));
             call.stage =
-                Stage::Talking(Exchange::start(addresses, question, deadline, (registry, self.token))?);
+                Stage::Talking(Exchange::start(addresses, ask, kept, deadline, (registry, self.token))?);
             return Ok(None);
         }
         let Stage::Talking(exchange) = &mut call.stage else { return Ok(None) };
         match exchange.advance(registry)? {
-            Some(reply) => Ok(Some(reply)),
+            Some(reply) => Ok(Some(reply.bytes)),
             None => exchange.expired(now).map_or(Ok(None), Err),
         }
     }

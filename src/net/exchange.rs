@@ -61,6 +61,9 @@ pub enum Fault {
     /// More reply than any sane peer sends.
     #[error("the reply is longer than {0} bytes")]
     TooLong(usize),
+    /// The reply could not be written down; the peer is not to blame.
+    #[error("the reply cannot be kept: {0}")]
+    Unkept(#[source] io::Error),
 }
 
 fn timeout(phase: Phase, within: Duration) -> String {
@@ -77,6 +80,41 @@ impl Fault {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Timeout(Phase::Connecting, _))
+    }
+}
+
+/// Takes a reply as it comes, in pieces of any size.
+pub trait Receive {
+    /// Takes the next piece; fails where it cannot be kept.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Whether this is the whole reply, where the peer may leave the connection open.
+    fn is_whole(&self) -> bool {
+        false
+    }
+}
+
+/// A reply in memory.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    is_whole: fn(&[u8]) -> bool,
+}
+
+impl Kept {
+    pub(super) fn new(is_whole: fn(&[u8]) -> bool) -> Self {
+        Self { bytes: Vec::new(), is_whole }
+    }
+}
+
+impl Receive for Kept {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        (self.is_whole)(&self.bytes)
     }
 }
 
@@ -100,31 +138,43 @@ impl Default for Question {
 
 /// An exchange under way.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct Exchange<R> {
     stream: Stream,
     is_registered: bool,
     further: VecDeque<Address>,
     token: Token,
-    question: Question,
+    request: Vec<u8>,
+    limits: Limits,
     sent: usize,
-    reply: Vec<u8>,
+    reply: Option<R>,
+    received: usize,
     deadline: Instant,
 }
 
-impl Exchange {
+impl<R: Receive> Exchange<R> {
     /// Connects to the first of `addresses` that does not refuse at once and sends the request in one write
-    /// where the connection stands already. The reply is complete when the question says so, or at its end.
+    /// where the connection stands already. The reply is complete when the receiver says so, or at its end.
     pub fn start(
         addresses: &[Address],
-        question: Question,
+        (request, limits): (Vec<u8>, Limits),
+        reply: R,
         deadline: Instant,
         (registry, token): (&Registry, Token),
     ) -> Result<Self, Fault> {
         let mut further: VecDeque<Address> = addresses.iter().cloned().collect();
         let stream = connect_any(&mut further)?;
-        let reply = Vec::new();
-        let mut exchange =
-            Self { stream, is_registered: false, further, token, question, sent: 0, reply, deadline };
+        let mut exchange = Self {
+            stream,
+            is_registered: false,
+            further,
+            token,
+            request,
+            limits,
+            sent: 0,
+            reply: Some(reply),
+            received: 0,
+            deadline,
+        };
         exchange.send()?;
         exchange.register(registry)?;
         Ok(exchange)
@@ -139,19 +189,19 @@ impl Exchange {
     /// The fault to report once the deadline has passed.
     #[must_use]
     pub fn expired(&self, now: Instant) -> Option<Fault> {
-        let phase = if self.sent == 0 { Phase::Connecting } else { Phase::Answering(self.reply.len()) };
-        (now >= self.deadline).then_some(Fault::Timeout(phase, self.question.limits.time))
+        let phase = if self.sent == 0 { Phase::Connecting } else { Phase::Answering(self.received) };
+        (now >= self.deadline).then_some(Fault::Timeout(phase, self.limits.time))
     }
 
     /// Goes on after the poll reported this exchange's token; gives the reply once it is whole.
-    pub fn advance(&mut self, registry: &Registry) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn advance(&mut self, registry: &Registry) -> Result<Option<R>, Fault> {
         self.send()?;
         self.register(registry)?;
         if self.is_sent() { self.receive() } else { Ok(None) }
     }
 
     fn is_sent(&self) -> bool {
-        self.sent == self.question.request.len()
+        self.sent == self.request.len()
     }
 
     fn register(&mut self, registry: &Registry) -> Result<(), Fault> {
@@ -165,7 +215,7 @@ impl Exchange {
     }
 
     fn send(&mut self) -> Result<(), Fault> {
-        while let Some(rest) = self.question.request.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.request.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
                 Ok(count) => self.sent += count,
                 Err(error) if is_pending(&error) => break,
@@ -173,7 +223,7 @@ impl Exchange {
                 Err(error) if self.sent == 0 && is_refusal(&error) => self.next_address(error)?,
                 // The peer may have said why before it closed: what can be read decides.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    self.sent = self.question.request.len();
+                    self.sent = self.request.len();
                 }
                 Err(source) => return Err(Fault::Broken { received: 0, source }),
             }
@@ -190,26 +240,28 @@ impl Exchange {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+    fn receive(&mut self) -> Result<Option<R>, Fault> {
         let mut chunk = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut chunk) {
-                Ok(0) => return Ok(Some(std::mem::take(&mut self.reply))),
+                Ok(0) => return Ok(self.reply.take()),
                 Ok(count) => self.take(chunk.get(..count).unwrap_or_default())?,
                 Err(error) if is_pending(&error) => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => return Err(Fault::Broken { received: self.reply.len(), source }),
+                Err(source) => return Err(Fault::Broken { received: self.received, source }),
             }
-            if (self.question.is_whole)(&self.reply) {
-                return Ok(Some(std::mem::take(&mut self.reply)));
+            if self.reply.as_ref().is_some_and(Receive::is_whole) {
+                return Ok(self.reply.take());
             }
         }
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let limit = self.question.limits.bytes;
-        self.reply.extend_from_slice(bytes);
-        if self.reply.len() > limit { Err(Fault::TooLong(limit)) } else { Ok(()) }
+        self.received += bytes.len();
+        if self.received > self.limits.bytes {
+            return Err(Fault::TooLong(self.limits.bytes));
+        }
+        self.reply.as_mut().map_or(Ok(()), |reply| reply.take(bytes)).map_err(Fault::Unkept)
     }
 }
 
@@ -289,8 +341,8 @@ mod tests {
         let request = b"ask\n".to_vec();
         let deadline = Instant::now() + limits.time;
         let registry = poll.registry().try_clone().unwrap();
-        let question = Question { request, limits, ..Question::default() };
-        let mut exchange = Exchange::start(addresses, question, deadline, (&registry, at))?;
+        let kept = Kept::new(|_| false);
+        let mut exchange = Exchange::start(addresses, (request, limits), kept, deadline, (&registry, at))?;
         let mut events = Events::with_capacity(4);
         loop {
             if let Some(fault) = exchange.expired(Instant::now()) {
@@ -299,7 +351,7 @@ mod tests {
             poll.poll(&mut events, Some(exchange.deadline().saturating_duration_since(Instant::now())))
                 .unwrap();
             if let Some(reply) = exchange.advance(&registry)? {
-                return Ok(reply);
+                return Ok(reply.bytes);
             }
         }
     }

@@ -9,6 +9,6 @@ mod switchboard;
 
 pub use caller::{Caller, Outcome};
 pub use endpoint::{Endpoint, EndpointError};
-pub use exchange::{Exchange, Fault, Limits, Phase, Question};
+pub use exchange::{Exchange, Fault, Limits, Phase, Question, Receive};
 pub use resolve::{Address, Resolver};
 pub use switchboard::{Peer, Switchboard};
