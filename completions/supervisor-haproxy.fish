@@ -52,6 +52,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "hold" -d 'Keep servers in maint, whatever their programs do, until they are released'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "release" -d 'Let held servers follow their programs again'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "check" -d 'Look for what keeps HAProxy from following supervisord, and tell what to do'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "push" -d 'Send HAProxy\'s statistics to Graphite or statsd once, as from cron'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
@@ -157,4 +158,11 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ch
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l json -d 'Print JSON'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l nagios -d 'Print one line as Nagios plugins do, with performance data'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l backend -d 'Where to send, and what all names begin with: HOST:PORT::SCOPE, an IPv6 address in brackets' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l type -d 'What listens there: G for Graphite, S for statsd' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l sockets -d 'HAProxy\'s admin sockets, one for each process: a path, unix:///PATH or tcp://HOST:PORT' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l protocol -d 'How Graphite is sent to: udp (the default) or tcp, which sends `rate`, too; statsd takes udp' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l timeout -d 'How long a socket may take to answer, and the backend to take what is sent' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l verbose -d 'Print what is sent'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -s h -l help -d 'Print help'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'

@@ -43,6 +43,9 @@ pub(super) enum Command {
     /// Look for what keeps HAProxy from following supervisord, and tell what to do
     #[command(after_help = CHECK)]
     Check(CheckArgs),
+    /// Send HAProxy's statistics to Graphite or statsd once, as from cron
+    #[command(after_help = PUSH, override_usage = PUSH_USAGE)]
+    Push(PushArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -90,6 +93,15 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused.";
 
 const CHECK: &str = "\
 Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong, 3 it cannot be told (--nagios only).";
+
+const PUSH_USAGE: &str =
+    "supervisor-haproxy push --backend <HOST:PORT::SCOPE> --sockets <SOCKET>... [OPTIONS]";
+
+const PUSH: &str = "\
+A program that is called as `hap-monitor`, `hap-monitor-cron` or `hap-monitor-cronTCP` takes these options without \
+`push`; the last one sends over TCP.
+Names are SCOPE.HOST.PROCESS.PROXY.SERVER.VALUE, with the first label of this host's name.
+Exit codes: 0 all was sent, 1 a socket did not answer or not all was sent, 2 wrong arguments.";
 
 /// Where things are, unless supervisord's configuration tells.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -287,6 +299,40 @@ pub(super) struct CheckArgs {
 
     #[command(flatten)]
     pub(super) site: SiteArgs,
+}
+
+/// Texts, so that all that is wrong with them is told at once.
+#[derive(Clone, Debug, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
+pub(super) struct PushArgs {
+    /// Where to send, and what all names begin with: HOST:PORT::SCOPE, an IPv6 address in brackets
+    #[arg(long, value_name = "HOST:PORT::SCOPE")]
+    pub(super) backend: Option<String>,
+
+    /// What listens there: G for Graphite, S for statsd
+    #[arg(long = "type", value_name = "G|S", default_value = "S")]
+    pub(super) kind: String,
+
+    /// HAProxy's admin sockets, one for each process: a path, unix:///PATH or tcp://HOST:PORT
+    #[arg(long, value_name = "SOCKET", num_args = 1.., value_hint = ValueHint::FilePath)]
+    pub(super) sockets: Vec<String>,
+
+    /// How Graphite is sent to: udp (the default) or tcp, which sends `rate`, too; statsd takes udp
+    #[arg(long, value_name = "udp|tcp")]
+    pub(super) protocol: Option<String>,
+
+    /// How long a socket may take to answer, and the backend to take what is sent
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = duration)]
+    pub(super) timeout: Duration,
+
+    /// Print what is sent
+    #[arg(long)]
+    pub(super) verbose: bool,
+
+    /// Whether it is called as the script of HAP-Monitor that sends over TCP.
+    #[arg(skip)]
+    pub(super) is_tcp_script: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

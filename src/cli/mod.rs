@@ -7,6 +7,7 @@ mod commands;
 mod hold;
 mod listen;
 mod logging;
+mod push;
 mod rollout;
 mod screen;
 mod site;
@@ -16,6 +17,7 @@ mod status;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -91,6 +93,8 @@ pub fn main() -> ExitCode {
 /// What was typed; `None` where that has been complained of.
 fn parse() -> Option<Args> {
     let words: Vec<OsString> = std::env::args_os().collect();
+    let script = words.first().and_then(|name| push::Script::of(Path::new(name)));
+    let words = if script.is_some() { push::as_command(words) } else { words };
     let mut declared = Args::command();
     if let Some(first) = words.get(1) {
         if declared.find_subcommand(first).is_some() {
@@ -102,7 +106,11 @@ fn parse() -> Option<Args> {
         }
     }
     let matches = declared.get_matches_from(words);
-    Some(Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(Command::Push(args)) = &mut args.command {
+        args.is_tcp_script = script == Some(push::Script::Tcp);
+    }
+    Some(args)
 }
 
 /// Why a word can be neither a command nor a SOCKET, which holds a colon or a slash.
@@ -146,6 +154,7 @@ fn operate(command: Command) -> u8 {
         Command::Hold(args) => hold::hold(&args),
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {

@@ -6,6 +6,7 @@ mod lock;
 mod peers;
 mod probe;
 mod signals;
+mod statistics;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub use self::lock::{Lock, LockError};
 pub use self::peers::{Looks, Peers};
 pub use self::probe::{Probe, ProbeError};
 pub use self::signals::Interrupts;
+pub use self::statistics::{Statistics, statistics};
 use crate::agent::{Actions, Mapping};
 use crate::net::Endpoint;
 use crate::store::HoldsFile;

@@ -19,7 +19,7 @@ pub struct Looks {
 }
 
 /// The largest reply that is taken: `show stat` and `show servers state` of 100,000 servers have 35 MB.
-const MAX_REPLY: usize = 64 * 1024 * 1024;
+pub(super) const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// supervisord answers within milliseconds, unless it is busy or hangs.
 const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -125,7 +125,7 @@ impl Peers {
 }
 
 /// Why there is no reply, and what the operator can do about it.
-fn in_words(fault: &Fault) -> String {
+pub(super) fn in_words(fault: &Fault) -> String {
     match fault {
         Fault::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             format!("{fault}; run this as root, or as a user that may write to the socket")

@@ -70,6 +70,8 @@ pub enum Command {
     Survey,
     /// `show info`, `show servers state` and the servers of `show stat`, in one line.
     Look,
+    /// `show info` and the whole of `show stat`, in one line: both answered by the same process.
+    Statistics,
     /// `shutdown sessions server`: closes them; they are gone a moment later.
     ShutdownSessions(ServerRef),
     /// `show cli level`: what this socket may do.
@@ -98,6 +100,7 @@ impl fmt::Display for Command {
             // Any proxy, type bit 4 (servers), any server (management guide, 9.3 "show stat").
             Self::Survey => f.write_str("show info;show stat -1 4 -1"),
             Self::Look => f.write_str("show info;show servers state;show stat -1 4 -1"),
+            Self::Statistics => f.write_str("show info;show stat"),
             Self::ShutdownSessions(server) => write!(f, "shutdown sessions server {server}"),
             Self::Level => f.write_str("show cli level"),
         }
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!(Command::ServersState(Some(server)).line(), "show servers state plone01\n");
         assert_eq!(Command::Survey.line(), "show info;show stat -1 4 -1\n");
         assert_eq!(Command::Look.line(), "show info;show servers state;show stat -1 4 -1\n");
+        assert_eq!(Command::Statistics.line(), "show info;show stat\n");
         assert_eq!(
             Command::ShutdownSessions("be/s".parse().unwrap()).line(),
             "shutdown sessions server be/s\n"

@@ -12,6 +12,7 @@ mod stat;
 mod status;
 
 pub use command::{AdminState, Command, MAX_LINE};
+pub use csv::{Field, Fields};
 pub use info::Info;
 pub use look::{Look, Seen};
 pub use name::{NameError, ServerRef};
@@ -57,8 +58,13 @@ impl Survey {
     /// Takes the reply to [`Command::Survey`] apart: `show info`, then `show stat`.
     pub fn parse(reply: &[u8]) -> Result<Self, ReplyError> {
         let text = dump(reply)?;
-        let stat = text.find("# pxname,").ok_or(DumpError::Header("# pxname,"))?;
-        let (info, stat) = text.split_at(stat);
+        let (info, stat) = info_and_stat(&text)?;
         Ok(Self { info: Info::parse(info), rows: stat::parse(stat)? })
     }
+}
+
+/// Cuts the text of `show info;show stat` in two.
+pub fn info_and_stat(text: &str) -> Result<(&str, &str), DumpError> {
+    let stat = text.find("# pxname,").ok_or(DumpError::Header("# pxname,"))?;
+    Ok(text.split_at(stat))
 }

@@ -10,5 +10,5 @@ mod switchboard;
 pub use caller::{Caller, Outcome};
 pub use endpoint::{Endpoint, EndpointError};
 pub use exchange::{Exchange, Fault, Limits, Phase, Question, Receive};
-pub use resolve::{Address, Resolver};
+pub use resolve::{Address, Resolver, addresses_within};
 pub use switchboard::{Peer, Switchboard};

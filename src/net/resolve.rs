@@ -5,12 +5,13 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
+use std::time::Duration;
 
 use mio::Waker;
 
-use super::Endpoint;
+use super::{Endpoint, Fault};
 
 /// An address that `connect(2)` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,19 +56,41 @@ impl Resolver {
     }
 
     fn poll(&mut self) -> io::Result<Option<Vec<Address>>> {
-        let asked = match self.asked.take() {
-            Some(asked) => asked,
-            None => look_up(self.endpoint.clone(), Arc::clone(&self.waker))?,
+        let asked = if let Some(asked) = self.asked.take() {
+            asked
+        } else {
+            let waker = Arc::clone(&self.waker);
+            // Where the loop has ended meanwhile, nobody is to be woken.
+            look_up(self.endpoint.clone(), move || drop(waker.wake()))?
         };
         match asked.try_recv() {
             Ok(found) => found.map(Some),
-            Err(TryRecvError::Disconnected) => Err(io::Error::other("the look-up ended without a result")),
+            Err(TryRecvError::Disconnected) => Err(no_result()),
             Err(TryRecvError::Empty) => {
                 self.asked = Some(asked);
                 Ok(None)
             }
         }
     }
+}
+
+/// The addresses of an endpoint, at least one, for those who have nothing else to do. Blocks for `time` at most; a
+/// look-up that takes longer ends by itself, and nobody hears of it.
+pub fn addresses_within(endpoint: &Endpoint, time: Duration) -> Result<Vec<Address>, Fault> {
+    let known = fixed(endpoint);
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let asked = look_up(endpoint.clone(), || {}).map_err(Fault::Resolve)?;
+    match asked.recv_timeout(time) {
+        Ok(found) => found.map_err(Fault::Resolve),
+        Err(RecvTimeoutError::Timeout) => Err(Fault::ResolveTimeout(time)),
+        Err(RecvTimeoutError::Disconnected) => Err(Fault::Resolve(no_result())),
+    }
+}
+
+fn no_result() -> io::Error {
+    io::Error::other("the look-up ended without a result")
 }
 
 /// The addresses that need no look-up; none for a name.
@@ -88,12 +111,15 @@ fn fixed(endpoint: &Endpoint) -> Vec<Address> {
     }
 }
 
-fn look_up(endpoint: Endpoint, waker: Arc<Waker>) -> io::Result<Receiver<io::Result<Vec<Address>>>> {
+fn look_up(
+    endpoint: Endpoint,
+    done: impl FnOnce() + Send + 'static,
+) -> io::Result<Receiver<io::Result<Vec<Address>>>> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("resolver".into()).stack_size(256 * 1024).spawn(move || {
         // The loop may have ended meanwhile: then nobody waits for the result, and that is fine.
         let _ = sender.send(ask(&endpoint));
-        let _ = waker.wake();
+        done();
     })?;
     Ok(receiver)
 }
@@ -106,8 +132,6 @@ fn ask(endpoint: &Endpoint) -> io::Result<Vec<Address>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use mio::{Events, Poll, Token};
 
     use super::*;
@@ -125,6 +149,15 @@ mod tests {
         assert_eq!(known("tcp://[::1]:80"), [tcp("[::1]:80")]);
         assert_eq!(known("tcp://localhost:80"), [tcp("127.0.0.1:80"), tcp("[::1]:80")]);
         assert_eq!(known("unix:///run/h.sock"), [Address::Unix("/run/h.sock".into())]);
+    }
+
+    #[test]
+    fn addresses_are_had_without_a_loop_too() {
+        let within = |endpoint: &str| addresses_within(&endpoint.parse().unwrap(), Duration::from_secs(30));
+        assert_eq!(within("tcp://[::1]:80").unwrap(), [Address::Tcp("[::1]:80".parse().unwrap())]);
+        assert!(matches!(within("tcp://no-such-host.invalid:80").unwrap_err(), Fault::Resolve(_)));
+        let fault = addresses_within(&"tcp://no-such-host.invalid:80".parse().unwrap(), Duration::ZERO);
+        assert_eq!(fault.unwrap_err().to_string(), "the name was not resolved within 0ns");
     }
 
     #[test]

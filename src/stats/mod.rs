@@ -1,9 +1,12 @@
-//! Statistics: the pipeline of `pull` and `process`.
+//! Statistics: the pipeline of `pull` and `process`, and what the dumps say.
 
 mod capture;
+mod columns;
 mod pull;
+mod push;
 mod spool;
 
 pub use capture::{Miss, Patience, Source, capture};
 pub use pull::{PullError, Pulled, Puller, until_next};
+pub use push::{Point, points};
 pub use spool::{Draft, Snapshot, Spool, SpoolError};

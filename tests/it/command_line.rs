@@ -71,6 +71,7 @@ fn help_tells_a_newcomer_what_to_do() {
         "  hold ",
         "  release ",
         "  check ",
+        "  push ",
         "  completions ",
     ] {
         assert!(stdout.contains(expected), "{expected}\n{stdout}");
@@ -98,7 +99,7 @@ fn options_come_from_the_environment_too() {
 
 // --- commands
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "status",
     "ready",
     "drain",
@@ -109,6 +110,7 @@ const COMMANDS: [&str; 11] = [
     "hold",
     "release",
     "check",
+    "push",
     "completions",
 ];
 
@@ -147,7 +149,7 @@ fn completions_name_all_commands() {
 
 #[test]
 fn each_command_tells_its_exit_codes() {
-    for command in &COMMANDS[..10] {
+    for command in &COMMANDS[..11] {
         let (code, stdout, _) = run(&[command, "--help"]);
         assert_eq!(code, Some(0), "{command}");
         assert!(stdout.contains("Exit codes: 0 "), "{command}: {stdout}");
