@@ -4,6 +4,10 @@
 //! The rules are those of Python 3.11's `RawConfigParser._read`, oddities included, because people's files have
 //! been tried against that and nothing else.
 
+mod interpolation;
+
+pub use interpolation::{InterpolationError, InterpolationFault};
+
 use thiserror::Error;
 
 /// How a `ConfigParser` was set up.
@@ -22,11 +26,13 @@ impl Style {
     pub const PYTHON3: Self = Self { inline_comments: &[], strict: true };
 }
 
-/// A text that was read.
+/// A text that was read, or several, one laid over the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     defaults: Section,
     sections: Vec<Section>,
+    /// How many texts it was made of.
+    texts: usize,
 }
 
 /// What stands beneath one `[name]`, all of its headers taken together.
@@ -36,6 +42,8 @@ pub struct Section {
     pub name: String,
     /// The line of its first header, from 1. 0 for a [`Document::defaults`] that is not in the text.
     pub line: usize,
+    /// Which text that header is in: 0, but see [`Document::overlay`].
+    pub text: usize,
     entries: Vec<(String, Entry)>,
 }
 
@@ -46,6 +54,19 @@ pub struct Entry {
     pub value: String,
     /// The line of its key, from 1.
     pub line: usize,
+    /// Which text it is in: 0, but see [`Document::overlay`].
+    pub text: usize,
+}
+
+/// Where an option of a section comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the section, and no other has it.
+    Own,
+    /// From the section, in place of what `[DEFAULT]` has under this name.
+    Overriding,
+    /// From `[DEFAULT]`.
+    Inherited,
 }
 
 /// Why a text is no INI.
@@ -107,6 +128,26 @@ impl Document {
         Ok(reader.finish())
     }
 
+    /// Lays a later text over this one, as a `ConfigParser` does that reads one file after the other: what is in
+    /// both is as the later has it, in the place that it had. Gives the number that is the `text` of what the
+    /// later text brings, 1 for the second text.
+    pub fn overlay(&mut self, later: Self) -> usize {
+        let first = self.texts;
+        self.texts += later.texts;
+        self.defaults.overlay(later.defaults, first);
+        for section in later.sections {
+            if let Some(own) = self.sections.iter_mut().find(|own| own.name == section.name) {
+                own.overlay(section, first);
+            } else {
+                let mut own =
+                    Section { text: section.text + first, ..Section::new(&section.name, section.line) };
+                own.overlay(section, first);
+                self.sections.push(own);
+            }
+        }
+        first
+    }
+
     /// All sections but `[DEFAULT]`, in the order of the text.
     pub fn sections(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter()
@@ -130,11 +171,40 @@ impl Document {
         let section = self.section(section)?;
         section.get(key).or_else(|| self.defaults.get(key))
     }
+
+    /// The options of a section, those of `[DEFAULT]` first, as Python's `items` has them; nothing where there is
+    /// no such section. `[DEFAULT]` is one here, and all it has is its own.
+    pub fn options<'a>(&'a self, section: &str) -> impl Iterator<Item = (&'a str, &'a Entry, Origin)> {
+        let named = self.section(section);
+        let section = if section == DEFAULT { Some(&self.defaults) } else { named };
+        let inherited = self.defaults.entries().filter(move |_| named.is_some()).map(move |(key, entry)| {
+            match named.and_then(|section| section.get(key)) {
+                Some(own) => (key, own, Origin::Overriding),
+                None => (key, entry, Origin::Inherited),
+            }
+        });
+        let own = section.into_iter().flat_map(Section::entries);
+        let own = own.filter(move |(key, _)| named.is_none() || self.defaults.get(key).is_none());
+        inherited.chain(own.map(|(key, entry)| (key, entry, Origin::Own)))
+    }
 }
 
 impl Section {
     fn new(name: &str, line: usize) -> Self {
-        Self { name: name.to_owned(), line, entries: Vec::new() }
+        Self { name: name.to_owned(), line, text: 0, entries: Vec::new() }
+    }
+
+    /// `later` stands in a text whose number is `first` more than it says.
+    fn overlay(&mut self, later: Self, first: usize) {
+        if self.line == 0 {
+            (self.line, self.text) = (later.line, later.text + first);
+        }
+        for (key, entry) in later.entries {
+            let slot = self.slot(&key);
+            if let Some((_, own)) = self.entries.get_mut(slot) {
+                *own = Entry { text: entry.text + first, ..entry };
+            }
+        }
     }
 
     /// The section's own entry, without what `[DEFAULT]` gives. `key` is in lower case.
@@ -238,7 +308,7 @@ impl Reader {
         }
         let slot = section.slot(&key);
         if let Some((_, entry)) = section.entries.get_mut(slot) {
-            *entry = Entry { value: strip(value).to_owned(), line: number };
+            *entry = Entry { value: strip(value).to_owned(), line: number, text: 0 };
         }
         self.entry = Some(slot);
         Ok(())
@@ -249,7 +319,7 @@ impl Reader {
             entry.value.truncate(entry.value.trim_end_matches(is_space).len());
         }
         let defaults = self.sections.remove(0);
-        Document { defaults, sections: self.sections }
+        Document { defaults, sections: self.sections, texts: 1 }
     }
 }
 
@@ -387,9 +457,32 @@ mod tests {
         let document = read(text, Style::PYTHON3);
         assert_eq!(document.sections().count(), 1);
         assert_eq!(document.get("a", "k").unwrap().value, "own");
-        assert_eq!(document.get("a", "m"), Some(&Entry { value: "3".into(), line: 7 }));
+        assert_eq!(document.get("a", "m"), Some(&Entry { value: "3".into(), line: 7, text: 0 }));
         assert_eq!(document.section("a").unwrap().get("m"), None);
         assert_eq!((document.defaults().line, document.get("b", "l")), (3, None));
+    }
+
+    #[test]
+    fn a_later_text_is_laid_over_an_earlier_one() {
+        let mut document = read("[a]\nk = 1\nl = 2\n", Style::PYTHON3);
+        assert_eq!(
+            document.overlay(read("[DEFAULT]\nd = 1\n[b]\nm = 3\n[a]\nn = 4\nK = 5\n", Style::PYTHON3)),
+            1
+        );
+        assert_eq!(document.overlay(read("\n[b]\nd = 6\n", Style::PYTHON3)), 2);
+        let shown = |section| {
+            let option = |(key, entry, origin): (&str, &Entry, Origin)| {
+                format!("{}:{} {key}={} {origin:?}", entry.text, entry.line, entry.value)
+            };
+            document.options(section).map(option).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("a"), ["1:2 d=1 Inherited", "1:7 k=5 Own", "0:3 l=2 Own", "1:6 n=4 Own"]);
+        assert_eq!(shown("b"), ["2:3 d=6 Overriding", "1:4 m=3 Own"]);
+        assert_eq!(shown("DEFAULT"), ["1:2 d=1 Own"]);
+        assert!(shown("c").is_empty());
+        let place = |section: &Section| (section.text, section.line);
+        assert_eq!(document.sections().map(place).collect::<Vec<_>>(), [(0, 1), (1, 3)]);
+        assert_eq!(place(document.defaults()), (1, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod capture;
 mod columns;
 mod pull;
 mod push;
+pub mod settings;
 mod spool;
 
 pub use capture::{Miss, Patience, Source, capture};
