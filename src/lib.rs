@@ -10,6 +10,7 @@ pub mod haproxy;
 pub mod ini;
 pub mod listen;
 pub mod net;
+pub mod stats;
 pub mod store;
 pub mod supervisor;
 pub mod watch;

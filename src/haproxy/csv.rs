@@ -5,17 +5,17 @@ use memchr::{memchr, memchr2};
 
 /// One field as it stands on the wire.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     raw: &'a str,
     quoted: bool,
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
 
-    pub(super) fn text(&self) -> std::borrow::Cow<'a, str> {
+    pub(crate) fn text(&self) -> std::borrow::Cow<'a, str> {
         if self.quoted && self.raw.contains("\"\"") {
             self.raw.replace("\"\"", "\"").into()
         } else {
@@ -25,23 +25,28 @@ impl<'a> Field<'a> {
 }
 
 /// Cuts a text into fields and records.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a str,
     is_cut: bool,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(rest: &'a str) -> Self {
+    pub(crate) fn new(rest: &'a str) -> Self {
         Self { rest, is_cut: false }
     }
 
+    /// What has not been read yet.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.rest
+    }
+
     /// Whether the text ended within a record: each has a line end, and each quote a second one.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }
 
     /// Puts the first fields of the next record into `record`, and passes over the others; `false` at the end.
-    pub(super) fn record(&mut self, needed: usize, record: &mut Vec<Field<'a>>) -> bool {
+    pub(crate) fn record(&mut self, needed: usize, record: &mut Vec<Field<'a>>) -> bool {
         record.clear();
         if self.rest.is_empty() {
             return false;

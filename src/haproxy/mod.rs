@@ -2,7 +2,7 @@
 //! of `show info`, `show stat` and `show servers state`. Nothing here opens a socket; see [`crate::net`].
 
 mod command;
-mod csv;
+pub(crate) mod csv;
 mod info;
 mod look;
 mod name;

@@ -1,0 +1,3 @@
+//! The statistics pipeline: from what HAProxy tells of itself to datapoints.
+
+pub mod aggregate;
