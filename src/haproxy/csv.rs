@@ -41,6 +41,12 @@ impl<'a> Fields<'a> {
         Self { rest, is_cut: false }
     }
 
+    /// What has not been read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a str {
+        self.rest
+    }
+
     /// Whether the text ended within a record: each has a line end, and each quote a second one.
     #[must_use]
     pub fn is_cut(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Statistics: the pipeline of `pull` and `process`, and what the dumps say.
 
+pub mod aggregate;
 mod capture;
 mod columns;
 mod pull;
