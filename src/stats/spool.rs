@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub path: PathBuf,
 }
 
-/// A snapshot in the making. What is dropped without [`Draft::finish`] is removed.
+/// A snapshot in the making. What is dropped without [`Spool::add`] is removed.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,

@@ -139,7 +139,7 @@ pub const SERVER: Metrics = Metrics {
     busy_means: &["ctime", "qtime", "rtime", "ttime"],
 };
 
-/// Of the processes: added up, or the mean where [`is_mean_of_daemon`] says so.
+/// Of the processes: added up, or the mean where it makes no sense to add them.
 pub const DAEMON: &[&str] = &[
     "CompressBpsIn",
     "CompressBpsOut",
