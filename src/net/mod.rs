@@ -4,11 +4,13 @@
 mod caller;
 mod endpoint;
 mod exchange;
+mod http;
 mod resolve;
 mod switchboard;
 
 pub use caller::{Caller, Outcome};
 pub use endpoint::{Endpoint, EndpointError};
 pub use exchange::{Exchange, Fault, Limits, Phase, Question};
+pub use http::{HttpFault, HttpUrl, HttpUrlError, get};
 pub use resolve::{Address, Resolver, addresses_within};
 pub use switchboard::{Peer, Switchboard};

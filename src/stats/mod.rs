@@ -2,5 +2,7 @@
 
 mod columns;
 mod push;
+mod report;
 
 pub use push::{Point, points};
+pub use report::{Errors, Health, Proxy, Report, Server, Side, Totals};
