@@ -53,6 +53,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "release" -d 'Let held servers follow their programs again'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "check" -d 'Look for what keeps HAProxy from following supervisord, and tell what to do'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "push" -d 'Send HAProxy\'s statistics to Graphite or statsd once, as from cron'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "report" -d 'Report on the health of HAProxy: servers, queues, response times, errors'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
@@ -165,4 +166,16 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pu
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l timeout -d 'How long a socket may take to answer, and the backend to take what is sent' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l verbose -d 'Print what is sent'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l csv -d 'Read a saved `show stat`, and ask nobody' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l user -d 'Who asks at URL, unless that tells; the password is in --password-file, or in the variable SUPERVISOR_HAPROXY_REPORT_PASSWORD' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l password-file -d 'A file whose first line is the password' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l tolerate -d 'Which share of a proxy\'s requests may end in errors of one kind' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l timeout -d 'How long HAProxy may take to answer' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l json -d 'Print JSON'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -s h -l help -d 'Print help'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use supervisor_haproxy::haproxy::{Look, ServerRef, ServerState, Survey, accepted, level};
+use supervisor_haproxy::stats::{Report, points};
 
 const INFO: &[u8] = b"Pid: 1\n\n";
 const STATE: &[u8] =
@@ -18,6 +19,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(survey) = Survey::parse(&[INFO, STAT, bytes, b"\n\n"].concat()) {
         survey.rows.iter().for_each(|row| is_harmless(&row.server));
     }
+    let text = String::from_utf8_lossy(bytes);
+    let _ = Report::read(&text, 0.0);
+    let _ = points("a.b", &text, &text, true);
     // One half stands for the states, the other for the rows.
     let (states, rows) = bytes.split_at(bytes.len() / 2);
     if let Ok(look) = Look::parse(&[INFO, STATE, states, b"\n", STAT, rows, b"\n\n"].concat()) {

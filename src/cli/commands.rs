@@ -46,6 +46,9 @@ pub(super) enum Command {
     /// Send HAProxy's statistics to Graphite or statsd once, as from cron
     #[command(after_help = PUSH, override_usage = PUSH_USAGE)]
     Push(PushArgs),
+    /// Report on the health of HAProxy: servers, queues, response times, errors
+    #[command(after_help = REPORT)]
+    Report(ReportArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -102,6 +105,12 @@ A program that is called as `hap-monitor`, `hap-monitor-cron` or `hap-monitor-cr
 `push`; the last one sends over TCP.
 Names are SCOPE.HOST.PROCESS.PROXY.SERVER.VALUE, with the first label of this host's name.
 Exit codes: 0 all was sent, 1 a socket did not answer or not all was sent, 2 wrong arguments.";
+
+const REPORT: &str = "\
+Down are servers and backends that HAProxy shows as DOWN, servers whose name does not resolve, and frontends that are \
+not OPEN. Connection errors, response errors and 5xx count as errors; request errors and denied requests are the \
+clients' own. HAProxy counts since its start.
+Exit codes: 0 all is well, 1 something is down, erring or does not answer, 2 wrong arguments.";
 
 /// Where things are, unless supervisord's configuration tells.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -335,6 +344,49 @@ pub(super) struct PushArgs {
     pub(super) is_tcp_script: bool,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
+pub(super) struct ReportArgs {
+    /// HAProxy's admin socket, or its statistics page as http(s)://HOST:PORT/PATH;csv; by default the sockets of the
+    /// listener
+    #[arg(value_name = "SOCKET|URL", conflicts_with = "socket")]
+    pub(super) source: Option<String>,
+
+    /// Read a saved `show stat`, and ask nobody
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "socket"])]
+    pub(super) csv: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Who asks at URL, unless that tells; the password is in --password-file, or in the variable
+    /// SUPERVISOR_HAPROXY_REPORT_PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+
+    /// A file whose first line is the password
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) password_file: Option<PathBuf>,
+
+    /// Which share of a proxy's requests may end in errors of one kind
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub(super) tolerate: f64,
+
+    /// How long HAProxy may take to answer
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = duration)]
+    pub(super) timeout: Duration,
+
+    #[command(flatten)]
+    pub(super) site: SiteArgs,
+}
+
+fn percent(text: &str) -> Result<f64, &'static str> {
+    let share = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    share.filter(|share| (0.0..=100.0).contains(share)).ok_or("expected a share from `0` to `100`")
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum OnFailure {
     /// Begin no further ones
@@ -377,6 +429,14 @@ impl std::str::FromStr for Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_a_number_up_to_100() {
+        assert_eq!((percent("0"), percent("0.5%"), percent("100")), (Ok(0.0), Ok(0.5), Ok(100.0)));
+        for text in ["", "-1", "101", "nan", "x", "1%%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_batch_is_a_number_or_a_share() {

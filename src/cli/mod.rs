@@ -8,6 +8,7 @@ mod hold;
 mod listen;
 mod logging;
 mod push;
+mod report;
 mod rollout;
 mod screen;
 mod site;
@@ -155,6 +156,7 @@ fn operate(command: Command) -> u8 {
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
         Command::Push(args) => push::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {

@@ -49,6 +49,20 @@ pub(super) fn find(args: &SiteArgs) -> Result<Found, Failure> {
     Ok(Found { site, listener })
 }
 
+/// HAProxy's sockets alone, for which nothing else has to be known.
+pub(super) fn haproxies(args: &SiteArgs) -> Result<Vec<Endpoint>, Failure> {
+    let mut problems = Vec::new();
+    let sockets = read_all("--socket", args.socket.iter().map(String::as_str), &mut problems);
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems));
+    }
+    if !sockets.is_empty() {
+        return Ok(sockets);
+    }
+    let Some(conf) = conf(args, &|name| std::env::var(name).ok())? else { return Ok(sockets) };
+    Ok(listener(args, &conf)?.map(|listener| listener.settings.haproxies).unwrap_or_default())
+}
+
 /// supervisord's configuration; none where everything is given by hand.
 fn conf(args: &SiteArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Conf>, Failure> {
     let given = !args.socket.is_empty() && !args.map.is_empty() && args.supervisor_url.is_some();

@@ -169,7 +169,7 @@ fn remarks(standings: &[Standing<'_>], sight: &Sight) -> Vec<String> {
 }
 
 /// Two units at most: `3d04h`, `2h05m`, `12m`, `40s`.
-fn span(time: Duration) -> String {
+pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {

@@ -5,10 +5,12 @@ mod capture;
 mod columns;
 mod pull;
 mod push;
+mod report;
 pub mod settings;
 mod spool;
 
 pub use capture::{Miss, Patience, Source, capture};
 pub use pull::{PullError, Pulled, Puller, until_next};
 pub use push::{Point, points};
+pub use report::{Errors, Health, Proxy, Report, Server, Side, Totals};
 pub use spool::{Draft, Snapshot, Spool, SpoolError};

@@ -72,6 +72,7 @@ fn help_tells_a_newcomer_what_to_do() {
         "  release ",
         "  check ",
         "  push ",
+        "  report ",
         "  completions ",
     ] {
         assert!(stdout.contains(expected), "{expected}\n{stdout}");
@@ -99,7 +100,7 @@ fn options_come_from_the_environment_too() {
 
 // --- commands
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "status",
     "ready",
     "drain",
@@ -111,6 +112,7 @@ const COMMANDS: [&str; 12] = [
     "release",
     "check",
     "push",
+    "report",
     "completions",
 ];
 
@@ -149,7 +151,7 @@ fn completions_name_all_commands() {
 
 #[test]
 fn each_command_tells_its_exit_codes() {
-    for command in &COMMANDS[..11] {
+    for command in &COMMANDS[..12] {
         let (code, stdout, _) = run(&[command, "--help"]);
         assert_eq!(code, Some(0), "{command}");
         assert!(stdout.contains("Exit codes: 0 "), "{command}: {stdout}");

@@ -1,5 +1,6 @@
 //! `push` and `report` beside a real HAProxy.
 
+use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::symlink;
@@ -7,9 +8,10 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Act, BINARY, DEADLINE, FakeHaproxy, Haproxy, Run};
+use crate::support::{Act, BINARY, DEADLINE, FakeHaproxy, Haproxy, Run, Running, free_port};
 
 /// A Graphite that takes one connection.
 struct Carbon {
@@ -235,4 +237,150 @@ fn a_backend_that_is_not_there_is_named() {
     push("G", "tcp").complains(&format!("error: graphite {nobody}: cannot connect: Connection refused"));
     push("G", "udp").complains(&format!("error: graphite {nobody}: the connection broke after "));
     push("S", "udp").complains(&format!("error: statsd {nobody}: the connection broke after "));
+}
+
+// --- report
+
+/// A HAProxy with a web page, and servers that are not checked, but for `dead`.
+fn haproxy_with_page() -> (TempDir, Haproxy, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let page = format!(
+        "frontend page\n  mode http\n  timeout client 5s\n  bind 127.0.0.1:{port}\n  stats enable\n  stats uri /stats\n  \
+         stats auth me:secret\n"
+    );
+    let servers = ["web1 127.0.0.1:1", "dead 127.0.0.1:1 check inter 100ms fall 1"];
+    let haproxy = Haproxy::start_with(directory.path(), &page, &servers);
+    haproxy.ask("set server app/web1 state ready");
+    haproxy.expect_status("web1", "no check");
+    (directory, haproxy, format!("127.0.0.1:{port}/stats;csv"))
+}
+
+#[test]
+fn a_report_tells_what_is_down() {
+    let (directory, haproxy, _) = haproxy_with_page();
+    let socket = haproxy.socket.to_str().unwrap();
+    let heading = format!("HAProxy unix://{socket}, version ");
+    let run = Run::of(directory.path(), &["report", socket]).expect(0).says(&heading).says("\nall is well\n");
+    let run = run.has_row(&["app/web1", "no", "check"]).has_row(&["app/dead", "MAINT"]).omits("\x1b");
+    assert_eq!(run.err, "");
+
+    haproxy.ask("set server app/dead state ready");
+    haproxy.expect_status("dead", "DOWN");
+    let run = Run::of(directory.path(), &["report", socket]).expect(1).omits("all is well");
+    run.has_row(&["app/dead", "DOWN"]).says("!: server `app/dead` is DOWN: L4CON");
+    let forced = Running::start_with(directory.path(), &["report", socket], &[("CLICOLOR_FORCE", "1")]);
+    forced.wait().expect(1).says("\x1b[31mDOWN\x1b[0m");
+
+    let json = Run::of(directory.path(), &["report", "--json", socket]).expect(1).json();
+    assert_eq!(json["well"], false);
+    let [report] = &json["reports"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!(report["source"], format!("unix://{socket}"));
+    assert!(
+        report["version"].is_string() && report["uptime_seconds"].is_u64() && report["error"].is_null(),
+        "{report}"
+    );
+    let dead =
+        report["servers"].as_array().unwrap().iter().find(|server| server["server"] == "dead").unwrap();
+    assert_eq!(
+        (&dead["health"], &dead["check"], &dead["queue_peak"]),
+        (&json!("down"), &json!("L4CON"), &json!(0))
+    );
+    assert_eq!(report["totals"]["backends"]["status_5xx"], 0);
+    assert_eq!(report["problems"].as_array().map(Vec::len), Some(1), "{report}");
+}
+
+#[test]
+fn errors_are_told_by_kind_and_may_be_tolerated() {
+    use std::io::Write;
+    let (directory, haproxy, _) = haproxy_with_page();
+    let socket = haproxy.socket.to_str().unwrap();
+    let mut client = std::os::unix::net::UnixStream::connect(haproxy.socket.with_extension("front")).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    client.read_to_string(&mut reply).unwrap();
+    assert!(reply.contains(" 503 "), "{reply}");
+    let run = Run::of(directory.path(), &["report", socket]).expect(1);
+    let run = run.says("!: backend `app` has 1 connection error, 1 5xx response in 1 request\n");
+    run.has_row(&["backend", "app", "UP", "1", "0", "1", "0", "0", "1"]).has_row(&[
+        "all",
+        "frontends",
+        "0",
+        "0",
+    ]);
+    Run::of(directory.path(), &["report", socket, "--tolerate", "99.9"]).expect(1);
+    Run::of(directory.path(), &["report", socket, "--tolerate", "100%"]).expect(0);
+}
+
+#[test]
+fn the_page_is_asked_with_a_name_and_a_password() {
+    let (directory, _haproxy, page) = haproxy_with_page();
+    let report = |arguments: &[&str], password: &[(&str, &str)]| {
+        Running::start_with(directory.path(), &[&["report"], arguments].concat(), password).wait()
+    };
+    let (url, with_user) = (format!("http://{page}"), format!("http://me@{page}"));
+    let told = format!("HAProxy {url}\n");
+    report(&[&format!("http://me:secret@{page}")], &[])
+        .expect(0)
+        .says(&told)
+        .has_row(&["app/web1", "no", "check"]);
+    fs::write(directory.path().join("password"), "secret\n").unwrap();
+    report(&[&with_user, "--password-file", "password"], &[]).expect(0).says(&told);
+    let variable = [("SUPERVISOR_HAPROXY_REPORT_PASSWORD", "secret")];
+    report(&[&url, "--user", "me"], &variable).expect(0).says(&told);
+    let wrong = [("SUPERVISOR_HAPROXY_REPORT_PASSWORD", "wrong")];
+    for run in [report(&[&url, "--user", "me"], &wrong), report(&[&url], &[])] {
+        run.expect(1).says(&format!("!: {url}: HTTP status 401: name and password are wanted, or wrong"));
+    }
+    let html = format!("http://me:secret@{}", page.trim_end_matches(";csv"));
+    report(&[&html], &[]).expect(1).says("this is no `show stat`, nor HAProxy's statistics page with `;csv`");
+
+    for (arguments, complaint) in [
+        (&[&*with_user][..], "error: the password of `me` is missing; pass --password-file FILE, or set "),
+        (&[&with_user, "--user", "you"], "error: --user: the URL names a user already"),
+        (&[&url, "--password-file", "password"], "error: --password-file: whose password is it?"),
+        (&[&with_user, "--password-file", "none"], "error: --password-file none: No such file"),
+        (&["--csv", "x", "--user", "me"], "error: --user goes with a URL"),
+        (&["http://"], "error: URL: the host is missing"),
+        (&["localhost:1"], "error: SOCKET `localhost:1`: expected `tcp://HOST:PORT`"),
+        (&["/a", "--csv", "x"], "error: the argument '[SOCKET|URL]' cannot be used with '--csv <FILE>'"),
+    ] {
+        let run = report(arguments, &[]).expect(2).complains(complaint);
+        assert!(!run.err.contains("secret"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_saved_show_stat_is_read() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/haproxystats/1457298067");
+    let run = Run::of(&data, &["report", "--csv", "admin1.sock_stat"]).expect(1);
+    run.has_row(&["plone01/plone0101", "UP", "12s", "272", "6", "L4OK", "1", "0", "0", "3ms"])
+        .says("!: server `plone01/down.server` is DOWN: L4CON, Connection refused\n")
+        .says("!: frontend `www.example.com` has 52 5xx responses in 533 requests\n")
+        .has_row(&["all", "frontends", "3", "0", "0", "0", "89"]);
+    let tolerant = ["report", "--csv", "admin1.sock_stat", "--json", "--tolerate", "20"];
+    let json = Run::of(&data, &tolerant).expect(1).json();
+    let problems = &json["reports"][0]["problems"];
+    assert_eq!(problems.as_array().map(Vec::len), Some(1), "{problems}");
+    assert_eq!(json["reports"][0]["version"], Value::Null);
+    Run::of(&data, &["report", "--csv", "none"]).expect(2).complains("error: --csv none: No such file");
+}
+
+#[test]
+fn the_sockets_are_those_of_the_listener() {
+    let (directory, haproxy) = haproxy();
+    haproxy.ask("set server app/web1 state ready");
+    let socket = haproxy.socket.display();
+    let text = format!(
+        "[eventlistener:l]\ncommand={BINARY} {socket},/no/such web1:app/web1\nevents=PROCESS_STATE\n"
+    );
+    fs::write(directory.path().join("supervisord.conf"), text).unwrap();
+    Run::of(directory.path(), &["report"])
+        .expect(1)
+        .says(&format!("HAProxy unix://{socket}, version "))
+        .says("HAProxy unix:///no/such\n")
+        .says("!: unix:///no/such: show info;show stat: cannot connect: No such file");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let options = ["report", "--socket", haproxy.socket.to_str().unwrap()];
+    Run::of(elsewhere.path(), &options).expect(0).says("all is well");
 }
