@@ -47,13 +47,17 @@ impl<F: Fn(Kind, &str) -> Option<&'static str>> Groups for F {
     }
 }
 
+/// Most metrics and values are shorter than this together.
+const USUAL_LINE: usize = 32;
+
 /// Writes the lines of one snapshot.
 pub struct Lines<'a> {
     naming: Naming<'a>,
     /// `namespace.host.haproxy.`
     root: String,
-    /// A space, the time and a line end.
-    tail: String,
+    /// A space, the time and a line end, of this length together; then the path of the next line.
+    between: String,
+    tail: usize,
     /// The backend of the last server, and the paths of that backend.
     backend: Option<String>,
     backend_paths: Paths,
@@ -98,10 +102,12 @@ impl<'a> Lines<'a> {
     #[must_use]
     pub fn new(naming: Naming<'a>, time: u64) -> Self {
         let host = naming.host.map(|host| format!("{host}.")).unwrap_or_default();
+        let between = format!(" {time}\n");
         Self {
             naming,
             root: format!("{}.{host}haproxy.", naming.namespace),
-            tail: format!(" {time}\n"),
+            tail: between.len(),
+            between,
             backend: None,
             backend_paths: Paths::default(),
             paths: Paths::default(),
@@ -113,13 +119,19 @@ impl<'a> Lines<'a> {
     pub fn write(&mut self, subject: Subject<'_>, datapoints: &[Datapoint], out: &mut Vec<u8>) {
         self.find_paths(subject);
         for path in self.paths.all() {
+            // The end of a line and the path of the next one are always the same: one copy.
+            self.between.truncate(self.tail);
+            self.between.push_str(path);
+            let (between, line) = (self.between.as_bytes(), self.between.len() + USUAL_LINE);
+            out.reserve(datapoints.len() * line);
+            out.extend_from_slice(path.as_bytes());
             for Datapoint { metric, value } in datapoints {
-                out.extend_from_slice(path.as_bytes());
                 out.extend_from_slice(metric.as_bytes());
                 out.push(b' ');
                 value.write(out);
-                out.extend_from_slice(self.tail.as_bytes());
+                out.extend_from_slice(between);
             }
+            out.truncate(out.len() - path.len());
         }
     }
 

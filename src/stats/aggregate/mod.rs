@@ -21,6 +21,7 @@ pub mod metrics;
 mod number;
 mod rows;
 mod sites;
+mod table;
 #[cfg(test)]
 mod tests;
 

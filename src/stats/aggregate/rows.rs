@@ -169,7 +169,8 @@ fn place(mut mask: u64, at: usize, first: usize, ends: &mut Vec<usize>) {
     let (groups, _) = ends.get_mut(first..).unwrap_or_default().as_chunks_mut::<8>();
     for group in groups {
         for end in group {
-            *end = at + mask.trailing_zeros() as usize;
+            // The highest bit is found either way; with it, there always is one to find.
+            *end = at + (mask | 1 << 63).trailing_zeros() as usize;
             mask &= mask.wrapping_sub(1);
         }
         if mask == 0 {
