@@ -582,7 +582,7 @@ impl Server {
 mod tests {
     use super::*;
     use crate::agent::BreakerChange;
-    use crate::haproxy::{Info, Status};
+    use crate::haproxy::Info;
 
     const SETTINGS: ReconcilerSettings = ReconcilerSettings {
         gate: true,
@@ -667,19 +667,14 @@ mod tests {
         }
 
         fn survey(&self) -> Survey {
-            let rows = self.servers.iter().map(|(name, (admin, _))| StatRow {
-                server: name.clone(),
-                status: Status::from(match admin {
+            let rows = self.servers.iter().map(|(name, (admin, _))| {
+                let status = match admin {
                     0 => "UP",
                     8 => "DRAIN",
                     2 => "MAINT (via be/x)",
                     _ => "MAINT",
-                }),
-                check_status: "".into(),
-                last_check: "".into(),
-                last_change: None,
-                sessions: 0,
-                queue: 0,
+                };
+                StatRow::example(name.clone(), status)
             });
             Survey { info: Info::default(), rows: rows.collect() }
         }

@@ -128,7 +128,7 @@ impl View<'_> {
 fn held(seen: &Seen, hold: &Hold) -> Accord {
     match seen.held {
         Held::Maint => Accord::Agrees,
-        _ => Accord::Wrong(format!("{hold}, but it is {}", seen.status)),
+        _ => Accord::Wrong(format!("{hold}, but it is {}", seen.row.status)),
     }
 }
 
@@ -154,25 +154,22 @@ fn compare(wanted: AdminState, seen: &Seen, server: &ServerRef) -> Accord {
 }
 
 fn up(seen: &Seen) -> Accord {
-    let check = [&*seen.check_status, &*seen.last_check].join(" ");
-    match seen.status.kind {
+    let check = seen.check();
+    match seen.row.status.kind {
         Kind::Up | Kind::NoCheck | Kind::Unknown => Accord::Agrees,
         // An agent's word stands beside the checks.
-        Kind::Down if seen.check_status.ends_with("OK") && !seen.status.text.contains("agent") => {
+        Kind::Down if seen.row.check_status.ends_with("OK") && !seen.row.status.text.contains("agent") => {
             Accord::Doubtful(format!(
                 "its program runs, but HAProxy has it {} until enough of its checks have passed (the last one did: {})",
-                seen.status,
-                check.trim()
+                seen.row.status, check
             ))
         }
-        _ if check.trim().is_empty() => {
-            Accord::Doubtful(format!("its program runs, but HAProxy has it {}", seen.status))
+        _ if check.is_empty() => {
+            Accord::Doubtful(format!("its program runs, but HAProxy has it {}", seen.row.status))
         }
-        _ => Accord::Doubtful(format!(
-            "its program runs, but HAProxy has it {} ({})",
-            seen.status,
-            check.trim()
-        )),
+        _ => {
+            Accord::Doubtful(format!("its program runs, but HAProxy has it {} ({})", seen.row.status, check))
+        }
     }
 }
 
@@ -188,7 +185,7 @@ fn word(held: Held) -> &'static str {
 mod tests {
     use super::*;
     use crate::agent::{Holds, Mapping, Target};
-    use crate::haproxy::{Info, Look, Status};
+    use crate::haproxy::{Info, Look, StatRow};
     use crate::supervisor::{ProcessInfo, ProcessState};
 
     fn name(process: &str) -> ProcessName {
@@ -209,19 +206,10 @@ mod tests {
                 let (started, ended) = (None, None);
                 (name(process), ProcessDetails { info, started, ended, now: 0, spawn_error, exit_status: 0 })
             };
-            let seen = Seen {
-                held,
-                checked: true,
-                address: None,
-                status: Status::from(status),
-                check_status: "L4CON".into(),
-                last_check: "".into(),
-                last_change: None,
-                sessions: 0,
-                queue: 0,
-            };
-            let look =
-                Look { info: Info::default(), servers: BTreeMap::from([("app/web".parse().unwrap(), seen)]) };
+            let server: ServerRef = "app/web".parse().unwrap();
+            let row = StatRow { check_status: "L4CON".into(), ..StatRow::example(server.clone(), status) };
+            let seen = Seen { held, checked: true, address: None, row };
+            let look = Look { info: Info::default(), servers: BTreeMap::from([(server, seen)]) };
             let processes = [details("web", state), details("cache", ProcessState::Running)];
             let sight = Sight {
                 processes: Ok(processes.into()),

@@ -1,14 +1,14 @@
 //! `hold` and `release`: an operator's word that outweighs what programs do. The listener keeps it, so it is
 //! told through supervisord, and what it made of it is looked at.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::commands::{HoldArgs, ReleaseArgs, SiteArgs};
 use super::screen::{GOOD, Screen, paint};
 use super::state::bare_backends;
 use super::{Failure, site, warn};
-use crate::agent::{Member, Order, Roster, Target};
-use crate::control::Errand;
+use crate::agent::{Member, Order, Target, roster};
+use crate::control::{Errand, epoch_seconds};
 use crate::haproxy::{Held, ServerRef};
 
 /// The listener is told within milliseconds, and tells HAProxy at once.
@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
     let (mut errand, servers) = prepare(&args.site, &args.targets)?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let order = Order::Hold { servers: servers.clone(), by: who(), reason: args.reason.clone(), since };
+    let (by, reason, since) = (who(), args.reason.clone(), epoch_seconds());
+    let order = Order::Hold { servers: servers.clone(), by, reason, since };
     order.check().map_err(|error| Failure::Usage(vec![error.to_string()]))?;
     send(&mut errand, &order)?;
     let missing = await_all(&mut errand, &servers, |errand, server| {
@@ -58,12 +58,7 @@ fn prepare(site: &SiteArgs, targets: &[Target]) -> Result<(Errand, Vec<ServerRef
     if let Some(why) = why_not_heard(&errand) {
         return Err(Failure::Refused(vec![why]));
     }
-    let processes = errand.sight().processes.as_ref();
-    let names: Vec<_> = processes.map(|list| list.keys().cloned().collect()).unwrap_or_default();
-    let roster = Roster::new(&errand.site().mapping, &names);
-    let selected = roster.select(targets);
-    let members =
-        selected.map_err(|errors| Failure::Usage(errors.iter().map(ToString::to_string).collect()))?;
+    let members = roster(&errand.site().mapping, errand.sight()).select(targets)?;
     Ok((errand, servers_of(&members)))
 }
 

@@ -27,6 +27,7 @@ use log::error;
 pub use args::Args;
 use commands::Command;
 
+use crate::agent::NoSuchTarget;
 use crate::agent::rollout::Verb;
 use crate::agent::similar;
 use crate::haproxy::AdminState;
@@ -62,6 +63,12 @@ impl Failure {
             Self::Refused(problems) => (REFUSED, problems),
             Self::Failed(problems) => (FAILED, problems),
         }
+    }
+}
+
+impl From<Vec<NoSuchTarget>> for Failure {
+    fn from(errors: Vec<NoSuchTarget>) -> Self {
+        Self::Usage(errors.iter().map(ToString::to_string).collect())
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::Failure;
 use super::commands::PushArgs;
 use super::screen::Screen;
-use crate::control::{Statistics, statistics};
+use crate::control::{Statistics, epoch_seconds, statistics};
 use crate::net::Endpoint;
 use crate::sinks::{Gauges, Graphite, Protocol, SinkError, Statsd, Timeouts, write_line};
 use crate::stats::{Point, points};
@@ -19,9 +19,9 @@ pub(super) fn run(args: &PushArgs) -> Result<u8, Failure> {
     let prefix = format!("{}.{}", settings.scope, short_host());
     let mut found = Vec::new();
     for (socket, result) in settings.sockets.iter().zip(statistics(&settings.sockets, settings.timeout)?) {
-        match result.and_then(|texts| understand(&prefix, socket, &texts, settings.rate)) {
+        match result.and_then(|texts| understand(&prefix, &texts, settings.rate)) {
             Ok(points) => found.extend(points),
-            Err(problem) => problems.push(problem),
+            Err(why) => problems.push(format!("haproxy {socket}: {why}")),
         }
     }
     if let Err(error) = settings.send(&found, args.verbose) {
@@ -30,8 +30,8 @@ pub(super) fn run(args: &PushArgs) -> Result<u8, Failure> {
     if problems.is_empty() { Ok(0) } else { Err(Failure::Failed(problems)) }
 }
 
-fn understand(prefix: &str, socket: &Endpoint, texts: &Statistics, rate: bool) -> Result<Vec<Point>, String> {
-    points(prefix, &texts.info, &texts.stat, rate).map_err(|error| format!("haproxy {socket}: {error}"))
+fn understand(prefix: &str, texts: &Statistics, rate: bool) -> Result<Vec<Point>, String> {
+    points(prefix, &texts.info, &texts.stat, rate).map_err(|error| error.to_string())
 }
 
 /// This host's name up to its first dot.
@@ -127,7 +127,7 @@ impl Settings {
         };
         match self.target {
             Target::Graphite(protocol) => {
-                let lines = lines(points, now());
+                let lines = lines(points, epoch_seconds());
                 say(&lines);
                 let mut graphite = Graphite::open(&self.endpoint, protocol, timeouts)?;
                 graphite.send(&lines)?;
@@ -151,10 +151,6 @@ fn lines(points: &[Point], now: u64) -> Vec<u8> {
         write_line(&mut lines, &point.path, point.value, now);
     }
     lines
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn backend(text: &str) -> Result<(Endpoint, String), String> {

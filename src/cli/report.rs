@@ -156,11 +156,7 @@ impl One {
         let source = socket.to_string();
         match answer {
             Ok(texts) => Self::of_stat(source, Some(Info::parse(&texts.info)), &texts.stat, tolerated),
-            Err(why) => {
-                // The name stands before it already.
-                let why = why.strip_prefix(&format!("haproxy {source}: ")).unwrap_or(&why).to_owned();
-                Self { source, info: None, report: Err(why) }
-            }
+            Err(why) => Self { source, info: None, report: Err(why) },
         }
     }
 

@@ -6,7 +6,7 @@ use super::commands::{InArgs, OnFailure, OutArgs, RolloutArgs};
 use super::screen::{BAD, DOUBTFUL, GOOD, Screen, paint};
 use super::{FAILED, Failure, INTERRUPTED, PARTIAL, REFUSED, site, warn};
 use crate::agent::rollout::{Course, Ending, Rollout, Sight, Tally, Terms, Verb};
-use crate::agent::{Member, Roster};
+use crate::agent::{Member, roster};
 use crate::control::{Errand, Interrupts, Lock, Site};
 
 /// Without a terminal, a wait is told of so often.
@@ -63,13 +63,10 @@ fn refuse_to_fight(site: &Site, force: bool) -> Result<(), Failure> {
 }
 
 fn members(errand: &Errand, args: &RolloutArgs) -> Result<Vec<Member>, Failure> {
-    let processes = errand.sight().processes.as_ref();
-    let processes = processes.map_err(|why| Failure::Failed(vec![why.clone()]))?;
-    let names: Vec<_> = processes.keys().cloned().collect();
-    let roster = Roster::new(&errand.site().mapping, &names);
-    roster
-        .select_whole(&args.targets)
-        .map_err(|errors| Failure::Usage(errors.iter().map(ToString::to_string).collect()))
+    if let Err(why) = &errand.sight().processes {
+        return Err(Failure::Failed(vec![why.clone()]));
+    }
+    Ok(roster(&errand.site().mapping, errand.sight()).select_whole(&args.targets)?)
 }
 
 fn terms(

@@ -114,7 +114,7 @@ fn set(state: AdminState, errand: &mut Errand, servers: &[ServerRef]) -> std::io
             haproxy,
             server: server.clone(),
             state,
-            gate: gate && state == AdminState::Ready && seen.held == Held::Maint && seen.checked,
+            gate: gate && state == AdminState::Ready && seen.waits_for_checks(),
         }));
     }
     problems.extend(errand.perform(actions)?.into_iter().map(|(_, failure)| failure.to_string()));
@@ -244,7 +244,7 @@ fn lost(state: AdminState, sight: &Sight, servers: &[ServerRef]) -> Option<Strin
         .map(|(server, seen)| {
             format!(
                 "{server} was set to {state} and is {}: its program has changed, or somebody else sets it",
-                seen.status
+                seen.row.status
             )
         })
         .next()
@@ -318,16 +318,17 @@ pub(super) fn bare_backends(sight: &Sight, servers: &[ServerRef]) -> Vec<String>
 
 /// HAProxy's status, and what it does not tell.
 fn outcome(seen: &Seen) -> String {
-    let more = match (seen.held, seen.status.kind) {
+    let more = match (seen.held, seen.row.status.kind) {
         (Held::Ready, Kind::Down) => " until its checks pass",
         (Held::Drain, Kind::Down) => ", and drained when it comes up",
         _ => "",
     };
-    let sessions = match seen.sessions {
+    let sessions = match seen.row.sessions {
         0 => String::new(),
         1 => ", 1 session".into(),
         count => format!(", {count} sessions"),
     };
-    let queue = if seen.queue == 0 { String::new() } else { format!(", {} in the queue", seen.queue) };
-    format!("{}{more}{sessions}{queue}", seen.status)
+    let queue =
+        if seen.row.queue == 0 { String::new() } else { format!(", {} in the queue", seen.row.queue) };
+    format!("{}{more}{sessions}{queue}", seen.row.status)
 }

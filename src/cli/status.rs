@@ -11,7 +11,7 @@ use super::{FAILED, Failure, site};
 use crate::agent::rollout::Sight;
 use crate::agent::{Accord, Standing, Target, roster, standings};
 use crate::control::{Errand, Interrupts, Site};
-use crate::haproxy::{Held, Kind, ServerRef};
+use crate::haproxy::{Kind, ServerRef};
 use crate::supervisor::{ProcessDetails, ProcessState};
 
 /// Between two pages of `--watch`.
@@ -107,14 +107,14 @@ fn row(site: &Site, several: bool, standing: &Standing<'_>) -> Vec<(String, Styl
         cells.push(("?".into(), BAD));
         return cells;
     };
-    let admin = if standing.hold.is_some() { "maint (held)" } else { admin(seen.held) };
-    let since = seen.last_change.map(Duration::from_secs);
+    let admin = if standing.hold.is_some() { "maint (held)" } else { seen.held.state().word() };
+    let since = seen.row.last_change.map(Duration::from_secs);
     cells.extend([
         plain(admin.to_owned()),
-        (seen.status.to_string(), status_style(seen.status.kind)),
-        plain(seen.check_status.to_string()),
-        plain(seen.sessions.to_string()),
-        plain(seen.queue.to_string()),
+        (seen.row.status.to_string(), status_style(seen.row.status.kind)),
+        plain(seen.row.check_status.to_string()),
+        plain(seen.row.sessions.to_string()),
+        plain(seen.row.queue.to_string()),
         plain(since.map_or_else(String::new, span)),
     ]);
     cells
@@ -142,15 +142,6 @@ fn status_style(kind: Kind) -> Style {
         kind if kind.is_serving() => GOOD,
         Kind::Down => BAD,
         _ => DOUBTFUL,
-    }
-}
-
-/// HAProxy's word for what was asked of a server.
-fn admin(held: Held) -> &'static str {
-    match held {
-        Held::Ready => "ready",
-        Held::Drain => "drain",
-        Held::Maint => "maint",
     }
 }
 
@@ -202,13 +193,13 @@ fn one(site: &Site, standing: &Standing<'_>) -> Value {
         "uptime": process.and_then(ProcessDetails::uptime).map(|time| time.as_secs()),
         "haproxy": site.haproxies.get(*haproxy).map(ToString::to_string),
         "server": server.to_string(),
-        "admin": seen.map(|seen| admin(seen.held)),
-        "status": seen.map(|seen| &*seen.status.text),
-        "check": seen.map(|seen| &*seen.check_status),
-        "last_check": seen.map(|seen| &*seen.last_check),
-        "sessions": seen.map(|seen| seen.sessions),
-        "queue": seen.map(|seen| seen.queue),
-        "since": seen.and_then(|seen| seen.last_change),
+        "admin": seen.map(|seen| seen.held.state().word()),
+        "status": seen.map(|seen| &*seen.row.status.text),
+        "check": seen.map(|seen| &*seen.row.check_status),
+        "last_check": seen.map(|seen| &*seen.row.last_check),
+        "sessions": seen.map(|seen| seen.row.sessions),
+        "queue": seen.map(|seen| seen.row.queue),
+        "since": seen.and_then(|seen| seen.row.last_change),
         "hold": hold.map(|hold| json!({ "by": hold.by, "reason": hold.reason, "since": hold.since })),
         "agrees": agrees,
         "remark": remark,

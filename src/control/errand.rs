@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::peers::{Looks, accepted as call_accepted};
 use super::probe::Probing;
-use super::{Interrupts, Lock, Peers, Probe, Site};
+use super::{Interrupts, Lock, Peers, Probe, Site, epoch_seconds};
 use crate::agent::rollout::{Action, Failure, Rollout, Sight};
 use crate::agent::{Holds, KIND, Order};
 use crate::haproxy::{AdminState, Command, ServerRef, accepted};
@@ -217,9 +217,9 @@ impl Errand {
         if !self.is_heard() {
             return Ok(Ok(()));
         }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let reason = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
-        self.order(&Order::Hold { servers: servers.to_vec(), by: self.by.clone(), reason, since })
+        let (servers, by) = (servers.to_vec(), self.by.clone());
+        self.order(&Order::Hold { servers, by, reason, since: epoch_seconds() })
     }
 
     fn claim(&mut self, servers: &[ServerRef], state: AdminState) -> io::Result<()> {

@@ -8,7 +8,7 @@ mod probe;
 mod signals;
 mod statistics;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use self::errand::Errand;
 pub use self::lock::{Lock, LockError};
@@ -20,6 +20,12 @@ use crate::agent::{Actions, Mapping};
 use crate::net::Endpoint;
 use crate::store::HoldsFile;
 use crate::supervisor::{ProcessName, ServerUrl};
+
+/// The time by this host's clock, in seconds since 1970.
+#[must_use]
+pub fn epoch_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// What the commands work on.
 #[derive(Clone, Debug)]

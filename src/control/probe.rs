@@ -83,7 +83,7 @@ impl Probe {
     ) -> Result<(), String> {
         let url = self.url(program, server, address)?;
         let (authority, path) = split(&url);
-        let endpoint = with_port(authority).map_err(|error| format!("{url}: {error}"))?;
+        let endpoint = Endpoint::http(authority).map_err(|error| format!("{url}: {error}"))?;
         let status = get(endpoint, authority, path).map_err(|error| format!("{url}: {error}"))?;
         if (200..400).contains(&status) { Ok(()) } else { Err(format!("{url}: HTTP status {status}")) }
     }
@@ -152,11 +152,6 @@ impl Probing {
 fn split(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap_or(url);
     rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
-}
-
-fn with_port(authority: &str) -> Result<Endpoint, crate::net::EndpointError> {
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    if has_port { Endpoint::tcp(authority) } else { Endpoint::tcp(&format!("{authority}:80")) }
 }
 
 fn get(endpoint: Endpoint, authority: &str, path: &str) -> Result<u16, String> {

@@ -28,10 +28,10 @@ pub fn statistics(endpoints: &[Endpoint], timeout: Duration) -> io::Result<Vec<R
     let questions: Vec<_> =
         endpoints.iter().map(|endpoint| (board.connect(endpoint.clone()), question())).collect();
     let outcomes = board.ask_all(questions)?.into_iter();
-    let results = outcomes.zip(endpoints).map(|(outcome, endpoint)| {
+    let results = outcomes.map(|outcome| {
         let said = outcome.map_err(|fault| in_words(&fault));
         said.and_then(|reply| understand(&reply).map_err(|error| error.to_string()))
-            .map_err(|why| format!("haproxy {endpoint}: {}: {why}", Command::Statistics))
+            .map_err(|why| format!("{}: {why}", Command::Statistics))
     });
     Ok(results.collect())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DumpError, Held, Info, ReplyError, ServerRef, ServerState, StatRow, Status, dump, stat};
+use super::{DumpError, Held, Info, ReplyError, ServerRef, ServerState, StatRow, dump, stat};
 
 /// What HAProxy holds and shows of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,45 +13,38 @@ pub struct Seen {
     pub checked: bool,
     /// `IP:PORT` where its requests go.
     pub address: Option<Box<str>>,
-    /// What it does.
-    pub status: Status,
-    /// See [`StatRow::check_status`].
-    pub check_status: Box<str>,
-    /// See [`StatRow::last_check`].
-    pub last_check: Box<str>,
-    /// See [`StatRow::last_change`].
-    pub last_change: Option<u64>,
-    /// See [`StatRow::sessions`].
-    pub sessions: u64,
-    /// See [`StatRow::queue`].
-    pub queue: u64,
+    /// What it does, and how much it is working on.
+    pub row: StatRow,
 }
 
 impl Seen {
     /// Whether HAProxy sends new requests there.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        self.status.kind.is_serving()
+        self.row.status.kind.is_serving()
     }
 
     /// Whether nothing is under way there, and nothing waits for it.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.sessions == 0 && self.queue == 0
+        self.row.sessions == 0 && self.row.queue == 0
+    }
+
+    /// Whether it is to be DOWN until its checks pass when it is set ready: it comes from maint, where it was not
+    /// checked, and has checks that will end that.
+    #[must_use]
+    pub fn waits_for_checks(&self) -> bool {
+        self.held == Held::Maint && self.checked
+    }
+
+    /// What the last check gave, in HAProxy's words; empty without.
+    #[must_use]
+    pub fn check(&self) -> String {
+        [&*self.row.check_status, &*self.row.last_check].join(" ").trim().to_owned()
     }
 
     fn new(state: ServerState, row: StatRow) -> Self {
-        Self {
-            held: state.held(),
-            checked: state.is_checked(),
-            address: state.address,
-            status: row.status,
-            check_status: row.check_status,
-            last_check: row.last_check,
-            last_change: row.last_change,
-            sessions: row.sessions,
-            queue: row.queue,
-        }
+        Self { held: state.held(), checked: state.is_checked(), address: state.address, row }
     }
 }
 
@@ -106,7 +99,7 @@ mod tests {
         let names: Vec<String> = look.servers.keys().map(ToString::to_string).collect();
         assert_eq!(names, ["be/a", "be/b"], "a disabled proxy has no row");
         let [a, b] = ["be/a", "be/b"].map(|name| &look.servers[&name.parse().unwrap()]);
-        assert_eq!((a.held, a.checked, a.sessions), (Held::Drain, true, 2));
+        assert_eq!((a.held, a.checked, a.row.sessions), (Held::Drain, true, 2));
         assert_eq!(a.address.as_deref(), Some("127.0.0.1:8001"));
         assert!(b.is_serving() && !b.is_idle() && !b.checked);
     }

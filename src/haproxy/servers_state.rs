@@ -1,7 +1,7 @@
 //! `show servers state`: the one place that shows what was asked of a server beneath what it is, and whether
 //! it has health checks. (`show stat` hides a drain beneath DOWN and the checks beneath MAINT.)
 
-use super::{DumpError, ReplyError, ServerRef, dump};
+use super::{AdminState, DumpError, ReplyError, ServerRef, dump};
 
 /// The administrative part of a server's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,18 @@ const FORCED_MAINT: u32 = 0x01;
 const FORCED_DRAIN: u32 = 0x08;
 /// HAProxy's `CHK_ST_CONFIGURED` and `CHK_ST_ENABLED`; a pause in maint leaves both.
 const CHECKED: u32 = 0x02 | 0x04;
+
+impl Held {
+    /// The state that asks for it.
+    #[must_use]
+    pub fn state(self) -> AdminState {
+        match self {
+            Self::Ready => AdminState::Ready,
+            Self::Drain => AdminState::Drain,
+            Self::Maint => AdminState::Maint,
+        }
+    }
+}
 
 impl ServerState {
     /// What was asked of it. Maintenance inherited from a tracked server or from a name that does not resolve

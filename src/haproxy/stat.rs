@@ -22,6 +22,22 @@ pub struct StatRow {
     pub queue: u64,
 }
 
+#[cfg(test)]
+impl StatRow {
+    /// A row for tests, of a server that is not checked and has nothing to do.
+    pub(crate) fn example(server: ServerRef, status: &str) -> Self {
+        Self {
+            server,
+            status: Status::from(status),
+            check_status: "".into(),
+            last_check: "".into(),
+            last_change: None,
+            sessions: 0,
+            queue: 0,
+        }
+    }
+}
+
 /// HAProxy's type number of a server's row.
 const SERVER: &str = "2";
 

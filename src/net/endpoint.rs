@@ -71,6 +71,12 @@ impl Endpoint {
         let (host, port) = authority.rsplit_once(':').ok_or(EndpointError::Port)?;
         Ok(Self::Tcp { host: host_name(host)?, port: port_number(port)? })
     }
+
+    /// Reads what stands in an `http` URL: the same, or without a port; then it is 80.
+    pub fn http(authority: &str) -> Result<Self, EndpointError> {
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        if has_port { Self::tcp(authority) } else { Self::tcp(&format!("{authority}:80")) }
+    }
 }
 
 fn unix(path: &str) -> Result<Endpoint, EndpointError> {

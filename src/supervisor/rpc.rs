@@ -63,14 +63,8 @@ impl FromStr for ServerUrl {
         let credentials = user
             .and_then(|user| user.split_once(':'))
             .map(|(user, password)| Credentials { user: user.to_owned(), password: password.to_owned() });
-        Ok(Self { endpoint: http(host)?, credentials })
+        Ok(Self { endpoint: Endpoint::http(host)?, credentials })
     }
-}
-
-/// A host with its port, or without one: then it is HTTP's.
-fn http(host: &str) -> Result<Endpoint, EndpointError> {
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    if has_port { Endpoint::tcp(host) } else { Endpoint::tcp(&format!("{host}:80")) }
 }
 
 /// A call of supervisord's interface (its manual, "XML-RPC API Documentation").

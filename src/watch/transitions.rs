@@ -112,13 +112,10 @@ mod tests {
 
     fn row(status: &str, check: &str, last_change: u64) -> StatRow {
         StatRow {
-            server: "be/s".parse().unwrap(),
-            status: Status::from(status),
             check_status: check.into(),
             last_check: if check.is_empty() { "".into() } else { "Connection refused".into() },
             last_change: Some(last_change),
-            sessions: 0,
-            queue: 0,
+            ..StatRow::example("be/s".parse().unwrap(), status)
         }
     }
 

@@ -45,8 +45,8 @@ impl Sight {
     #[must_use]
     pub fn load(&self, servers: &[ServerRef]) -> String {
         let seen: Vec<&Seen> = self.seen(servers).map(|(_, _, seen)| seen).collect();
-        let sessions: u64 = seen.iter().map(|seen| seen.sessions).sum();
-        let queue: u64 = seen.iter().map(|seen| seen.queue).sum();
+        let sessions: u64 = seen.iter().map(|seen| seen.row.sessions).sum();
+        let queue: u64 = seen.iter().map(|seen| seen.row.queue).sum();
         let sessions = format!("{sessions} session{}", if sessions == 1 { "" } else { "s" });
         if queue == 0 { sessions } else { format!("{sessions} and {queue} in the queue") }
     }
@@ -56,12 +56,9 @@ impl Sight {
     pub fn statuses(&self, servers: &[ServerRef]) -> String {
         let silent = self.looks.iter().filter_map(|look| look.as_ref().err().cloned());
         let down = self.seen(servers).filter(|(_, _, seen)| !seen.is_serving());
-        let down = down.map(|(_, server, seen)| {
-            let check = [&*seen.check_status, &*seen.last_check].join(" ");
-            match check.trim() {
-                "" => format!("{server} is {}", seen.status),
-                check => format!("{server} is {} ({check})", seen.status),
-            }
+        let down = down.map(|(_, server, seen)| match &*seen.check() {
+            "" => format!("{server} is {}", seen.row.status),
+            check => format!("{server} is {} ({check})", seen.row.status),
         });
         silent.chain(down).collect::<Vec<_>>().join(", ")
     }
@@ -103,8 +100,7 @@ impl Scene<'_> {
                 AdminState::Maint => seen.held != Held::Maint,
             };
             if due {
-                let gate =
-                    state == AdminState::Ready && self.terms.gate && seen.checked && seen.held == Held::Maint;
+                let gate = state == AdminState::Ready && self.terms.gate && seen.waits_for_checks();
                 actions.push(Action::Set { haproxy, server: server.clone(), state, gate });
             }
         }
@@ -141,7 +137,7 @@ impl Scene<'_> {
         }
         let other = self.seen().find(|(_, _, seen)| seen.held != held);
         other.map_or_else(String::new, |(_, server, seen)| {
-            format!("{server} was set to maint and is {}: somebody else sets it", seen.status)
+            format!("{server} was set to maint and is {}: somebody else sets it", seen.row.status)
         })
     }
 
@@ -163,19 +159,11 @@ impl Scene<'_> {
             let Some(held) = before.get(&(haproxy, server.clone())) else { continue };
             if seen.held != *held {
                 done = false;
-                let state = admin(*held);
+                let state = held.state();
                 // Its program was never stopped, so there is nothing to wait for.
                 actions.push(Action::Set { haproxy, server: server.clone(), state, gate: false });
             }
         }
         done
-    }
-}
-
-fn admin(held: Held) -> AdminState {
-    match held {
-        Held::Ready => AdminState::Ready,
-        Held::Drain => AdminState::Drain,
-        Held::Maint => AdminState::Maint,
     }
 }

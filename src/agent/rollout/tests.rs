@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::Hold;
-use crate::haproxy::{Held, Info, Seen, Status};
+use crate::haproxy::{Held, Info, Seen, StatRow, Status};
 use crate::supervisor::{Pid, ProcessInfo, ProcessState};
 
 const TURN: Duration = Duration::from_millis(100);
@@ -35,17 +35,7 @@ fn server(process: &str) -> ServerRef {
 }
 
 fn seen(status: &str, held: Held) -> Seen {
-    Seen {
-        held,
-        checked: true,
-        address: None,
-        status: Status::from(status),
-        check_status: "".into(),
-        last_check: "".into(),
-        last_change: None,
-        sessions: 0,
-        queue: 0,
-    }
+    Seen { held, checked: true, address: None, row: StatRow::example(server("any"), status) }
 }
 
 fn details(process: &str, state: ProcessState, pid: u32) -> ProcessDetails {
@@ -114,8 +104,8 @@ impl World {
         if self.processes[name].info.state == ProcessState::Running && self.comes_up {
             for look in self.looks.iter_mut().flatten() {
                 let seen = look.servers.get_mut(&server(&name.process)).unwrap();
-                if &*seen.status.text == "DOWN" {
-                    seen.status = Status::from("UP");
+                if &*seen.row.status.text == "DOWN" {
+                    seen.row.status = Status::from("UP");
                 }
             }
         }
@@ -134,12 +124,12 @@ impl World {
                         AdminState::Drain => (Held::Drain, "DRAIN"),
                         AdminState::Maint => (Held::Maint, "MAINT"),
                     };
-                    (seen.held, seen.status) = (held, Status::from(status));
+                    (seen.held, seen.row.status) = (held, Status::from(status));
                 }
             }
             Action::ShutdownSessions { server, .. } => {
                 self.log.push(format!("{}: shutdown", server.server()));
-                self.server(server.server()).sessions = 0;
+                self.server(server.server()).row.sessions = 0;
             }
             Action::Claim(servers, state) => self.log.push(format!("{}: claim {state}", servers[0].server())),
             Action::Hold(servers, _) => self.log.push(format!("{}: hold", servers[0].server())),
@@ -257,15 +247,15 @@ fn one_after_the_other_is_drained_parted_stopped_started_and_up() {
 #[test]
 fn nothing_is_stopped_while_a_session_is_left() {
     let mut world = World::new(&["a", "b"]);
-    world.server("a").sessions = 1;
+    world.server("a").row.sessions = 1;
     let mut rollout = rollout(terms(Verb::Stop), &world);
     world.turns(&mut rollout, Duration::from_secs(5));
     assert_eq!(world.log, ["a: claim drain", "a: drain"]);
-    world.server("a").sessions = 0;
-    world.server("a").queue = 1;
+    world.server("a").row.sessions = 0;
+    world.server("a").row.queue = 1;
     world.turns(&mut rollout, TURN * 2);
     assert_eq!(world.log.len(), 2, "a request that waits for it is one too");
-    world.server("a").queue = 0;
+    world.server("a").row.queue = 0;
     world.until(&mut rollout, "a: stop");
 }
 
@@ -274,17 +264,17 @@ fn a_persistent_session_that_slips_in_is_waited_for_in_maint() {
     let mut world = World::new(&["a", "b"]);
     let mut rollout = rollout(terms(Verb::Stop), &world);
     world.until(&mut rollout, "a: maint");
-    world.server("a").sessions = 1;
+    world.server("a").row.sessions = 1;
     world.turns(&mut rollout, Duration::from_secs(2));
     assert_eq!(world.state("a"), ProcessState::Running);
-    world.server("a").sessions = 0;
+    world.server("a").row.sessions = 0;
     world.until(&mut rollout, "a: stop");
 }
 
 #[test]
 fn sessions_that_never_end_are_left_behind_in_time_and_told() {
     let mut world = World::new(&["a", "b"]);
-    world.server("a").sessions = 3;
+    world.server("a").row.sessions = 3;
     let mut rollout = rollout(terms(Verb::Stop), &world);
     world.turns(&mut rollout, Duration::from_secs(5));
     assert!(!world.log.contains(&"a: maint".to_owned()), "persistent sessions have most of the time");
@@ -298,7 +288,7 @@ fn sessions_that_never_end_are_left_behind_in_time_and_told() {
 #[test]
 fn sessions_that_never_end_can_be_shut_down() {
     let mut world = World::new(&["a", "b"]);
-    world.server("a").sessions = 3;
+    world.server("a").row.sessions = 3;
     let mut rollout = rollout(Terms { shutdown_sessions: true, ..terms(Verb::Stop) }, &world);
     world.until(&mut rollout, "a: stop");
     assert!(world.position("a: shutdown") < world.position("a: stop"));
@@ -311,7 +301,7 @@ fn a_server_that_is_down_is_drained_all_the_same() {
     let mut world = World::new(&["a", "b"]);
     let mut rollout = rollout(terms(Verb::Restart), &world);
     world.until(&mut rollout, "a: drain");
-    world.server("a").status = Status::from("DOWN");
+    world.server("a").row.status = Status::from("DOWN");
     world.until(&mut rollout, "a: stop");
     world.finish(&mut rollout);
 }
@@ -407,10 +397,10 @@ fn an_haproxy_that_was_restarted_in_the_middle_is_told_again() {
     let mut rollout = rollout(terms(Verb::Restart), &world);
     world.until(&mut rollout, "a: drain");
     *world.server("a") = seen("UP", Held::Ready);
-    world.server("a").sessions = 1;
+    world.server("a").row.sessions = 1;
     world.turns(&mut rollout, TURN);
     assert_eq!(world.log.iter().filter(|line| *line == "a: drain").count(), 2);
-    world.server("a").sessions = 0;
+    world.server("a").row.sessions = 0;
     world.until(&mut rollout, "a: stop");
     world.finish(&mut rollout);
     assert_eq!(rollout.tally().done, 2);
@@ -450,7 +440,7 @@ fn of_several_haproxies_all_are_drained_before_the_stop_and_all_are_ready_after_
     world.looks.push(second);
     let mut rollout = rollout(terms(Verb::Restart), &world);
     let sessions = |world: &mut World, count| {
-        world.looks[1].as_mut().unwrap().servers.get_mut(&server("a")).unwrap().sessions = count;
+        world.looks[1].as_mut().unwrap().servers.get_mut(&server("a")).unwrap().row.sessions = count;
     };
     sessions(&mut world, 1);
     world.turns(&mut rollout, Duration::from_secs(2));
@@ -482,7 +472,7 @@ fn between_two_programs_a_silent_peer_is_waited_for_but_not_for_ever() {
     let mut rollout = rollout(terms(Verb::Restart), &world);
     world.until(&mut rollout, "a: ready, gated");
     world.turns(&mut rollout, TURN * 2);
-    world.server("b").sessions = 0;
+    world.server("b").row.sessions = 0;
     let mut waiting = self::rollout(terms(Verb::Restart), &world);
     world.silence = Some("supervisord x: cannot connect".into());
     world.finish(&mut waiting);
@@ -527,7 +517,7 @@ fn a_state_that_somebody_else_sets_back_ends_the_rollout() {
 #[test]
 fn an_interrupt_puts_back_what_was_not_stopped_and_begins_nothing_more() {
     let mut world = World::new(&["a", "b"]);
-    world.server("a").sessions = 1;
+    world.server("a").row.sessions = 1;
     let mut rollout = rollout(terms(Verb::Restart), &world);
     world.until(&mut rollout, "a: drain");
     rollout.interrupt();

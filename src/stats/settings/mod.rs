@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use groups::{Group, Groups};
-pub use names::{BACKEND_METRICS, FRONTEND_METRICS, SERVER_METRICS};
 pub use remark::{Fault, FaultKind, Remark, Warning, WarningKind};
 pub use table::defaults;
 
+use super::aggregate::metrics;
 use crate::net::Endpoint;
 use print::Printed;
 use reader::Reader;
@@ -102,11 +102,11 @@ pub struct Process {
     pub src_dir: PathBuf,
     /// How many snapshots are worked on at once, 1 to 256.
     pub workers: usize,
-    /// Those of [`FRONTEND_METRICS`] that are wanted; `None` for all.
+    /// Those of [`metrics::FRONTEND`] that are wanted; `None` for all.
     pub frontend_metrics: Option<Vec<String>>,
-    /// Those of [`BACKEND_METRICS`] that are wanted; `None` for all. haproxystats gives the averages in any case.
+    /// Those of [`metrics::BACKEND`] that are wanted; `None` for all. haproxystats gives the averages in any case.
     pub backend_metrics: Option<Vec<String>>,
-    /// Those of [`SERVER_METRICS`] that are wanted; `None` for all. haproxystats gives the averages in any case.
+    /// Those of [`metrics::SERVER`] that are wanted; `None` for all. haproxystats gives the averages in any case.
     pub server_metrics: Option<Vec<String>>,
     /// Whether servers are also summed up across backends.
     pub aggr_server_metrics: bool,
@@ -403,9 +403,9 @@ impl Process {
             log_level: reader.get(PROCESS, "loglevel", value::log_level),
             src_dir: reader.get(PROCESS, "src-dir", value::path),
             workers: reader.get(PROCESS, "workers", value::whole(1, 256)),
-            frontend_metrics: reader.optional(PROCESS, "frontend-metrics", names::metrics(FRONTEND_METRICS)),
-            backend_metrics: reader.optional(PROCESS, "backend-metrics", names::metrics(BACKEND_METRICS)),
-            server_metrics: reader.optional(PROCESS, "server-metrics", names::metrics(SERVER_METRICS)),
+            frontend_metrics: reader.optional(PROCESS, "frontend-metrics", names::metrics(metrics::FRONTEND)),
+            backend_metrics: reader.optional(PROCESS, "backend-metrics", names::metrics(metrics::BACKEND)),
+            server_metrics: reader.optional(PROCESS, "server-metrics", names::metrics(metrics::SERVER)),
             aggr_server_metrics: reader.get(PROCESS, "aggr-server-metrics", value::flag),
             exclude_frontends: reader.exclusions(PROCESS, "exclude-frontends"),
             exclude_backends: reader.exclusions(PROCESS, "exclude-backends"),

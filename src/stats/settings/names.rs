@@ -1,130 +1,16 @@
-//! Names of metrics, as haproxystats 0.5.2 knows them, and which known name is near to one that is not.
+//! Lists of metrics in a configuration, and which known name is near to one that is not.
 
 use super::remark::FaultKind;
-
-/// What can be asked of frontends.
-pub const FRONTEND_METRICS: &[&str] = &[
-    "bin",
-    "bout",
-    "comp_byp",
-    "comp_in",
-    "comp_out",
-    "comp_rsp",
-    "conn_rate",
-    "conn_rate_max",
-    "conn_tot",
-    "dcon",
-    "dreq",
-    "dresp",
-    "dses",
-    "ereq",
-    "hrsp_1xx",
-    "hrsp_2xx",
-    "hrsp_3xx",
-    "hrsp_4xx",
-    "hrsp_5xx",
-    "hrsp_other",
-    "intercepted",
-    "rate",
-    "rate_lim",
-    "rate_max",
-    "req_rate",
-    "req_rate_max",
-    "req_tot",
-    "scur",
-    "slim",
-    "smax",
-    "stot",
-];
-
-/// What can be asked of backends, averages included.
-pub const BACKEND_METRICS: &[&str] = &[
-    "act",
-    "bck",
-    "bin",
-    "bout",
-    "chkdown",
-    "cli_abrt",
-    "comp_byp",
-    "comp_in",
-    "comp_out",
-    "comp_rsp",
-    "ctime",
-    "downtime",
-    "dreq",
-    "dresp",
-    "econ",
-    "eresp",
-    "hrsp_1xx",
-    "hrsp_2xx",
-    "hrsp_3xx",
-    "hrsp_4xx",
-    "hrsp_5xx",
-    "hrsp_other",
-    "intercepted",
-    "lbtot",
-    "qcur",
-    "qmax",
-    "qtime",
-    "rate",
-    "rate_max",
-    "req_tot",
-    "rtime",
-    "scur",
-    "slim",
-    "smax",
-    "srv_abrt",
-    "stot",
-    "ttime",
-    "weight",
-    "wredis",
-    "wretr",
-];
-
-/// What can be asked of servers, averages included.
-pub const SERVER_METRICS: &[&str] = &[
-    "bin",
-    "bout",
-    "chkdown",
-    "chkfail",
-    "cli_abrt",
-    "ctime",
-    "dresp",
-    "econ",
-    "eresp",
-    "hrsp_1xx",
-    "hrsp_2xx",
-    "hrsp_3xx",
-    "hrsp_4xx",
-    "hrsp_5xx",
-    "hrsp_other",
-    "lbtot",
-    "qcur",
-    "qmax",
-    "qtime",
-    "rate",
-    "rate_max",
-    "rtime",
-    "scur",
-    "slim",
-    "smax",
-    "srv_abrt",
-    "stot",
-    "throttle",
-    "ttime",
-    "weight",
-    "wredis",
-    "wretr",
-];
+use crate::stats::aggregate::metrics::Metrics;
 
 /// A list of names that white space separates, each of which is known; each once, in its order.
-pub(super) fn metrics(known: &'static [&'static str]) -> impl Fn(&str) -> Result<Vec<String>, FaultKind> {
+pub(super) fn metrics(known: Metrics) -> impl Fn(&str) -> Result<Vec<String>, FaultKind> {
     move |text| {
         let mut names: Vec<String> = Vec::new();
         let mut unknown = Vec::new();
         for name in text.split_whitespace() {
-            if !known.contains(&name) {
-                unknown.push((name.to_owned(), near(name, known.iter().copied())));
+            if !known.names().any(|other| other == name) {
+                unknown.push((name.to_owned(), near(name, known.names())));
             } else if !names.iter().any(|other| other == name) {
                 names.push(name.to_owned());
             }
@@ -149,10 +35,11 @@ pub(super) fn near(wanted: &str, names: impl Iterator<Item = &'static str>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::aggregate::metrics;
 
     #[test]
     fn metrics_are_known_or_told_with_the_nearest_name() {
-        let read = |text: &str| metrics(FRONTEND_METRICS)(text).map_err(|fault| fault.to_string());
+        let read = |text: &str| super::metrics(metrics::FRONTEND)(text).map_err(|fault| fault.to_string());
         assert_eq!(read("stot  bin\nstot"), Ok(vec!["stot".into(), "bin".into()]));
         assert_eq!(read(" "), Err("the value is empty; give one, or leave the option out".into()));
         assert_eq!(
