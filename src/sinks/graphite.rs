@@ -76,7 +76,7 @@ impl Graphite {
 }
 
 fn error(endpoint: &Endpoint, fault: Fault) -> SinkError {
-    SinkError { sink: "graphite", endpoint: endpoint.clone(), fault }
+    SinkError::at("graphite", endpoint, fault)
 }
 
 /// What is written under one deadline: a peer that reads slowly is waited for, one that hardly reads at all is not.

@@ -27,15 +27,27 @@ pub struct Timeouts {
 
 /// A destination did not take what was sent.
 #[derive(Debug, Error)]
-#[error("{sink} {}: {fault}", endpoint.to_string().trim_start_matches("tcp://"))]
+#[error("{sink} {place}: {fault}")]
 pub struct SinkError {
     /// `graphite`, `statsd`.
     pub sink: &'static str,
-    /// Where it was expected.
-    pub endpoint: Endpoint,
+    /// Where it was expected: `HOST:PORT`, or a path.
+    pub place: String,
     /// Why.
     #[source]
     pub fault: Fault,
+}
+
+impl SinkError {
+    fn at(sink: &'static str, endpoint: &Endpoint, fault: Fault) -> Self {
+        Self { sink, place: place(endpoint), fault }
+    }
+}
+
+/// An endpoint as people write it who know what listens there.
+#[must_use]
+pub fn place(endpoint: &Endpoint) -> String {
+    endpoint.to_string().trim_start_matches("tcp://").to_owned()
 }
 
 /// Why a destination did not take what was sent.

@@ -58,7 +58,7 @@ impl Statsd {
 }
 
 fn error(endpoint: &Endpoint, fault: Fault) -> SinkError {
-    SinkError { sink: "statsd", endpoint: endpoint.clone(), fault }
+    SinkError::at("statsd", endpoint, fault)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{Datapoint, Subject};
 pub struct Naming<'a> {
     /// The first part, or parts: dots are kept.
     pub namespace: &'a str,
-    /// The host's name as it is to be written (dots are kept here, too), or none.
+    /// The host's name, or none.
     pub host: Option<&'a str>,
     /// The groups, if there are any.
     pub groups: Option<Grouping<'a>>,
@@ -101,7 +101,7 @@ impl<'a> Lines<'a> {
     /// Of a snapshot that was taken at `time`, in epoch seconds.
     #[must_use]
     pub fn new(naming: Naming<'a>, time: u64) -> Self {
-        let host = naming.host.map(|host| format!("{host}.")).unwrap_or_default();
+        let host = naming.host.map(|host| format!("{}.", host.replace('.', "_"))).unwrap_or_default();
         let between = format!(" {time}\n");
         Self {
             naming,

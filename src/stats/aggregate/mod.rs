@@ -25,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 
@@ -89,6 +90,37 @@ pub enum Subject<'a> {
     ServerInAll(&'a str),
     /// The pipeline itself.
     Own,
+}
+
+impl<'a> Subject<'a> {
+    /// The parts of haproxystats' path that say what kind it is of: `daemon`, `backend.server`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Process(_) => "daemon.process",
+            Self::Frontend(_) => "frontend",
+            Self::Backend(_) => "backend",
+            Self::Server { .. } => "backend.server",
+            Self::ServerInAll(_) => "server",
+            Self::Own => "haproxystats",
+        }
+    }
+
+    /// What tells it from others of its kind: `backend` and `server`, each with its name as HAProxy has it.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> + use<'a> {
+        let (first, second) = match *self {
+            Self::Daemon | Self::Own => (None, None),
+            Self::Process(number) => (Some(("process", Cow::Owned(number.to_string()))), None),
+            Self::Frontend(name) => (Some(("frontend", name.into())), None),
+            Self::Backend(name) => (Some(("backend", name.into())), None),
+            Self::Server { backend, server } => {
+                (Some(("backend", backend.into())), Some(("server", server.into())))
+            }
+            Self::ServerInAll(name) => (Some(("server", name.into())), None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// One value of a subject.

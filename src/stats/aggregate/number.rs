@@ -1,6 +1,7 @@
 //! Numbers as HAProxy writes them and as datapoints carry them.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The value of a datapoint; always finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +19,12 @@ impl Number {
     /// A real number, if it is one.
     pub(super) fn real(value: f64) -> Option<Self> {
         value.is_finite().then_some(Self::Real(value))
+    }
+
+    /// A time in seconds, to the microsecond.
+    #[must_use]
+    pub fn seconds(time: Duration) -> Self {
+        Self::Real((time.as_secs_f64() * 1e6).round() / 1e6)
     }
 
     /// `sum / count`, if there is anything to divide by.
