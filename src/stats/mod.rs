@@ -3,6 +3,7 @@
 pub mod aggregate;
 mod capture;
 mod columns;
+pub mod delivery;
 mod naming;
 pub mod outlets;
 mod pull;
@@ -18,4 +19,4 @@ pub use pull::{PullError, Pulled, Puller, until_next};
 pub use push::{Point, points};
 pub use reading::{ReadError, Reading};
 pub use report::{Errors, Health, Proxy, Report, Server, Side, Totals};
-pub use spool::{Draft, Snapshot, Spool, SpoolError};
+pub use spool::{Draft, Snapshot, Spool, SpoolError, SpoolLock};
