@@ -106,6 +106,21 @@ impl Spool {
         snapshots(&self.ready)
     }
 
+    /// What lies in the spool and is no snapshot, by name; those that begin with a dot are meant to be overlooked.
+    pub fn foreign(&self) -> Result<Vec<String>, SpoolError> {
+        let refused = || system(&self.ready, "cannot be read");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.ready).map_err(refused())? {
+            let entry = entry.map_err(refused())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_snapshot = read_name(&name).is_some() && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_snapshot && !name.starts_with('.') {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Begins a snapshot.
     pub fn draft(&self, time: u64) -> Result<Draft, SpoolError> {
         let path = self.drafts.join(time.to_string());
@@ -317,6 +332,7 @@ mod tests {
         fs::write(ready.join("1000"), "a file").unwrap();
         assert!(names(&spool).is_empty());
         assert!(ready.join("lost+found").exists());
+        assert_eq!(spool.foreign().unwrap().len(), 6, "all but the hidden one");
     }
 
     #[test]

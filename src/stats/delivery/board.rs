@@ -121,6 +121,11 @@ impl<R> Board<R> {
             && self.lanes(present).all(|lane| self.wanted(lane).next().is_none())
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.items.len()
+    }
+
     /// How many a lane has not taken.
     pub(super) fn waiting(&self, lane: usize) -> usize {
         self.wanted(lane).count()

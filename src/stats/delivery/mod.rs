@@ -107,6 +107,12 @@ impl<R: Send + Sync + 'static> Delivery<R> {
         self.0.wait(within, |desk| desk.board.is_idle())
     }
 
+    /// How many snapshots lie in the spool.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.desk().board.count()
+    }
+
     /// Lets lanes finish what they have in hand, and waits for that, for `within` at most. Tells whether all have;
     /// what a lane has not finished is taken again at the next start.
     #[must_use]

@@ -88,6 +88,15 @@ impl Shop {
         self.got.try_iter().collect()
     }
 
+    #[track_caller]
+    fn wait_for(&self, text: &str, delivery: &Delivery<u64>) {
+        let end = Instant::now() + LONG;
+        while !self.has_said(text) {
+            assert!(Instant::now() < end, "{:?}", self.said);
+            let _ = delivery.is_idle(Duration::from_millis(1));
+        }
+    }
+
     fn has_said(&self, text: &str) -> bool {
         self.said.lock().unwrap().iter().any(|line| line.contains(text))
     }
@@ -114,6 +123,9 @@ fn who_is_down_is_in_nobodys_way_and_loses_nothing() {
     let first: Vec<_> = (0..3).map(|_| shop.got.recv_timeout(LONG).unwrap()).collect();
     assert_eq!(first, [("up", 10), ("up", 20), ("up", 30)]);
     assert_eq!(shop.left(), [10, 20, 30]);
+    let failed =
+        "WARN down here: the connection broke after 0 bytes: closed; 3 snapshots wait in the spool, next";
+    shop.wait_for(failed, &delivery);
     is_open.store(true, Ordering::SeqCst);
     assert!(delivery.is_idle(LONG));
     assert_eq!(shop.got(), [("down", 10), ("down", 20), ("down", 30)]);

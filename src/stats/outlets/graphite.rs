@@ -3,7 +3,7 @@
 use super::Outlet;
 use crate::net::Endpoint;
 use crate::sinks::{Graphite, Protocol, SinkError, Timeouts};
-use crate::stats::{Naming, Reading};
+use crate::stats::{Naming, Reading, settings};
 
 /// Sends readings to a carbon, each over a connection of its own: only its end tells that all of it was read.
 #[derive(Debug)]
@@ -22,6 +22,15 @@ impl GraphiteOutlet {
     #[must_use]
     pub fn new(endpoint: Endpoint, protocol: Protocol, timeouts: Timeouts, naming: Naming) -> Self {
         Self { endpoint, protocol, timeouts, naming }
+    }
+}
+
+impl GraphiteOutlet {
+    /// As a configuration says.
+    #[must_use]
+    pub fn of(settings: &settings::Graphite, naming: Naming) -> Self {
+        let timeouts = Timeouts { connect: settings.connect_timeout, write: settings.write_timeout };
+        Self::new(settings.endpoint(), Protocol::Tcp, timeouts, naming)
     }
 }
 

@@ -5,6 +5,9 @@ mod graphite;
 
 pub use graphite::GraphiteOutlet;
 
+use super::delivery::Lane;
+use super::settings::Settings;
+use super::{Naming, Reading};
 use crate::sinks::SinkError;
 
 /// A destination of what is read from snapshots, such as [`super::Reading`].
@@ -12,4 +15,16 @@ pub trait Outlet<R>: Send {
     /// Hands all of it over. Blocks, each wait under a deadline. On success the destination has taken all of it; after
     /// an error the same is handed over again, whole.
     fn deliver(&mut self, reading: &R) -> Result<(), SinkError>;
+}
+
+/// All destinations of a configuration, each with its section's name. `host` is this machine's name.
+#[must_use]
+pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
+    let naming = Naming::new(&settings.naming, host);
+    let mut lanes = Vec::new();
+    if let Some(graphite) = &settings.graphite {
+        let outlet = GraphiteOutlet::of(graphite, naming.clone());
+        lanes.push(Lane { name: "graphite", outlet: Box::new(outlet), retry: graphite.retry() });
+    }
+    lanes
 }
