@@ -26,9 +26,17 @@ pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
     let begun = begin(&args.pipeline, args.dir.as_deref(), Part::Process)?;
     let Begin::With(settings) = begun else { return Ok(0) };
     let mut vigil = Vigil::new()?;
+    if args.pipeline.once {
+        let _lock = Spool::lock(&settings.process.src_dir)?.ok_or_else(|| taken(&settings))?;
+        return once(&start(&settings, false)?, &mut vigil);
+    }
     let Some(_lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
-    let delivery = start(&settings, !args.pipeline.once)?;
-    if args.pipeline.once { once(&delivery, &mut vigil) } else { go_on(&settings, &delivery, &mut vigil) }
+    go_on(&settings, &start(&settings, true)?, &mut vigil)
+}
+
+fn taken(settings: &Settings) -> Failure {
+    let directory = settings.process.src_dir.display();
+    Failure::Failed(vec![format!("another process delivers from `{directory}` already")])
 }
 
 /// Waits until nobody else has the spool; `None` where the end was asked for before.
@@ -41,7 +49,7 @@ fn lock(settings: &Settings, vigil: &mut Vigil) -> Result<Option<SpoolLock>, Fai
         }
         if !is_said {
             notify(NotifyState::Ready);
-            warn!("another process has `{}`; waiting until it is gone", directory.display());
+            warn!("another process delivers from `{}`; waiting until it is gone", directory.display());
             is_said = true;
         }
         if vigil.wait(Instant::now() + LOCK_INTERVAL)? {
