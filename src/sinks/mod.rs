@@ -2,15 +2,18 @@
 //! deadline that the error names. What is sent is made in [`crate::stats`].
 
 mod datagrams;
+mod files;
 mod graphite;
 mod statsd;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use datagrams::{Datagrams, LONGEST_DATAGRAM, Packets};
+pub use files::{WholeFile, make_directory};
 pub use graphite::{Graphite, Protocol, write_line};
 pub use statsd::{Gauges, Statsd};
 
@@ -29,7 +32,7 @@ pub struct Timeouts {
 #[derive(Debug, Error)]
 #[error("{sink} {place}: {fault}")]
 pub struct SinkError {
-    /// `graphite`, `statsd`.
+    /// `graphite`, `statsd`, `local-store`.
     pub sink: &'static str,
     /// Where it was expected: `HOST:PORT`, or a path.
     pub place: String,
@@ -72,6 +75,22 @@ pub enum Fault {
         /// How long it was waited for.
         within: Duration,
     },
+    /// A file or directory that the system refuses.
+    #[error("`{}`: {what}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+impl Fault {
+    fn file(path: &Path, what: &'static str, source: io::Error) -> Self {
+        Self::File { path: path.to_owned(), what, source }
+    }
 }
 
 /// What the kernel says at the end of a wait that [`std::net`] was given a limit for.

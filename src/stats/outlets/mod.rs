@@ -2,8 +2,10 @@
 //! its sink carries. Connecting and sending is [`crate::sinks`]'s, when and how often [`super::delivery`]'s.
 
 mod graphite;
+mod local_store;
 
 pub use graphite::GraphiteOutlet;
+pub use local_store::LocalStoreOutlet;
 
 use crate::sinks::SinkError;
 
