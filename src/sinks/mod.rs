@@ -4,6 +4,7 @@
 mod datagrams;
 mod files;
 mod graphite;
+mod prometheus;
 mod statsd;
 
 use std::io;
@@ -15,6 +16,7 @@ use thiserror::Error;
 pub use datagrams::{Datagrams, LONGEST_DATAGRAM, Packets};
 pub use files::{WholeFile, make_directory};
 pub use graphite::{Graphite, Protocol, write_line};
+pub use prometheus::{MetricKind, write_family, write_label, write_sample};
 pub use statsd::{Gauges, Statsd};
 
 use crate::net::{self, Endpoint};
@@ -32,7 +34,7 @@ pub struct Timeouts {
 #[derive(Debug, Error)]
 #[error("{sink} {place}: {fault}")]
 pub struct SinkError {
-    /// `graphite`, `statsd`, `local-store`.
+    /// `graphite`, `statsd`, `local-store`, `prometheus`.
     pub sink: &'static str,
     /// Where it was expected: `HOST:PORT`, or a path.
     pub place: String,
@@ -84,6 +86,14 @@ pub enum Fault {
         what: &'static str,
         /// What the kernel says.
         source: io::Error,
+    },
+    /// More than anybody can want to have in one file.
+    #[error("it would hold more than {limit} {what}")]
+    Full {
+        /// How many there may be.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
     },
 }
 

@@ -3,9 +3,11 @@
 
 mod graphite;
 mod local_store;
+mod prometheus;
 
 pub use graphite::GraphiteOutlet;
 pub use local_store::LocalStoreOutlet;
+pub use prometheus::PrometheusOutlet;
 
 use crate::sinks::SinkError;
 
