@@ -2,16 +2,21 @@
 //! deadline that the error names. What is sent is made in [`crate::stats`].
 
 mod datagrams;
+mod files;
 mod graphite;
+mod prometheus;
 mod statsd;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use datagrams::{Datagrams, LONGEST_DATAGRAM, Packets};
+pub use files::{WholeFile, make_directory};
 pub use graphite::{Graphite, Protocol, write_line};
+pub use prometheus::{MetricKind, write_family, write_label, write_sample};
 pub use statsd::{Gauges, Statsd};
 
 use crate::net::{self, Endpoint};
@@ -29,7 +34,7 @@ pub struct Timeouts {
 #[derive(Debug, Error)]
 #[error("{sink} {place}: {fault}")]
 pub struct SinkError {
-    /// `graphite`, `statsd`.
+    /// `graphite`, `statsd`, `local-store`, `prometheus`.
     pub sink: &'static str,
     /// Where it was expected: `HOST:PORT`, or a path.
     pub place: String,
@@ -72,6 +77,30 @@ pub enum Fault {
         /// How long it was waited for.
         within: Duration,
     },
+    /// A file or directory that the system refuses.
+    #[error("`{}`: {what}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// More than anybody can want to have in one file.
+    #[error("it would hold more than {limit} {what}")]
+    Full {
+        /// How many there may be.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
+    },
+}
+
+impl Fault {
+    fn file(path: &Path, what: &'static str, source: io::Error) -> Self {
+        Self::File { path: path.to_owned(), what, source }
+    }
 }
 
 /// What the kernel says at the end of a wait that [`std::net`] was given a limit for.

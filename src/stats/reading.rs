@@ -16,6 +16,8 @@ use super::spool::Snapshot;
 pub struct Reading<'s> {
     /// When it was pulled, in epoch seconds.
     pub time: u64,
+    /// Its number among those of the same second.
+    pub number: u32,
     /// Whose it is, where it is not this machine's: the name of another, or of a cluster.
     pub origin: Option<String>,
     aggregate: Aggregate<'s>,
@@ -73,7 +75,7 @@ impl<'s> Reading<'s> {
         }
         let took = Took { infos: between - begun, stats: between.elapsed() };
         let origin = origin(&snapshot.path)?;
-        Ok(Self { time: snapshot.time, origin, aggregate, took })
+        Ok(Self { time: snapshot.time, number: snapshot.number, origin, aggregate, took })
     }
 
     /// Tells all datapoints, as [`Aggregate::emit`] does, and how long the reading took.

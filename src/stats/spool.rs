@@ -210,11 +210,11 @@ impl Drop for Draft {
 }
 
 /// `EPOCH`, and `EPOCH.N` for a further one of the same second.
-fn name(time: u64, number: u32) -> String {
+pub(super) fn name(time: u64, number: u32) -> String {
     if number == 0 { time.to_string() } else { format!("{time}.{number}") }
 }
 
-fn read_name(name: &str) -> Option<(u64, u32)> {
+pub(super) fn read_name(name: &str) -> Option<(u64, u32)> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (time, number) = name.split_once('.').unwrap_or((name, "0"));
     if digits(time) && digits(number) { Some((time.parse().ok()?, number.parse().ok()?)) } else { None }

@@ -27,6 +27,15 @@ impl Number {
         Self::Real((time.as_secs_f64() * 1e6).round() / 1e6)
     }
 
+    /// The nearest float.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Self::Integer(value) => to_real(value),
+            Self::Real(value) => value,
+        }
+    }
+
     /// `sum / count`, if there is anything to divide by.
     pub(super) fn mean(sum: f64, count: u32) -> Option<Self> {
         (count > 0).then(|| Self::real(sum / f64::from(count))).flatten()

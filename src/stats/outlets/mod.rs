@@ -2,10 +2,14 @@
 //! its sink carries. Connecting and sending is [`crate::sinks`]'s, when and how often [`super::delivery`]'s.
 
 mod graphite;
+mod local_store;
+mod prometheus;
 
 pub use graphite::GraphiteOutlet;
+pub use local_store::LocalStoreOutlet;
+pub use prometheus::PrometheusOutlet;
 
-use super::delivery::Lane;
+use super::delivery::{Lane, Retry};
 use super::settings::Settings;
 use super::{Naming, Reading};
 use crate::sinks::SinkError;
@@ -25,6 +29,14 @@ pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
     if let Some(graphite) = &settings.graphite {
         let outlet = GraphiteOutlet::of(graphite, naming.clone());
         lanes.push(Lane { name: "graphite", outlet: Box::new(outlet), retry: graphite.retry() });
+    }
+    if let Some(store) = &settings.local_store {
+        let outlet = Box::new(LocalStoreOutlet::new(store, naming.clone()));
+        lanes.push(Lane { name: "local-store", outlet, retry: Retry::default() });
+    }
+    if let Some(prometheus) = &settings.prometheus {
+        let outlet = Box::new(PrometheusOutlet::new(prometheus));
+        lanes.push(Lane { name: "prometheus", outlet, retry: Retry::default() });
     }
     lanes
 }
