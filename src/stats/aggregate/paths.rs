@@ -52,9 +52,9 @@ pub struct Paths<'a> {
     naming: Naming<'a>,
     /// `namespace.host.haproxy.`
     root: String,
-    /// The backend of the last server, and the paths of that backend.
+    /// The backend of the last server, and the paths of all servers in it.
     backend: Option<String>,
-    backend_paths: Texts,
+    beneath: Texts,
     texts: Texts,
     /// A name with underscores for dots.
     name: String,
@@ -100,7 +100,7 @@ impl<'a> Paths<'a> {
             naming,
             root: format!("{}.{host}haproxy.", naming.namespace),
             backend: None,
-            backend_paths: Texts::default(),
+            beneath: Texts::default(),
             texts: Texts::default(),
             name: String::new(),
         }
@@ -154,12 +154,12 @@ impl<'a> Paths<'a> {
         if self.backend.as_deref() != Some(backend) {
             self.with_group(Kind::Backend, "backend", backend);
             self.texts.push("server");
-            std::mem::swap(&mut self.texts, &mut self.backend_paths);
+            std::mem::swap(&mut self.texts, &mut self.beneath);
             self.backend = Some(backend.to_owned());
         }
         set_name(&mut self.name, server);
         self.texts.clear();
-        for base in self.backend_paths.all() {
+        for base in self.beneath.all() {
             if let Some(path) = self.texts.add() {
                 path.push_str(base);
             }

@@ -2,10 +2,14 @@
 //! its sink carries. Connecting and sending is [`crate::sinks`]'s, when and how often [`super::delivery`]'s.
 
 mod graphite;
+mod names;
+mod statsd;
 
 pub use graphite::GraphiteOutlet;
+pub use statsd::StatsdOutlet;
 
-use crate::sinks::SinkError;
+use super::aggregate::Number;
+use crate::sinks::{SinkError, Value};
 
 /// A destination of what is read from snapshots, such as [`super::Reading`].
 pub trait Outlet<R>: Send {
@@ -13,3 +17,15 @@ pub trait Outlet<R>: Send {
     /// an error the same is handed over again, whole.
     fn deliver(&mut self, reading: &R) -> Result<(), SinkError>;
 }
+
+impl From<Number> for Value {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Integer(value) => Self::Integer(value),
+            Number::Real(value) => Self::Real(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
