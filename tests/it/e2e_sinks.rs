@@ -46,8 +46,8 @@ fn names() -> BTreeMap<String, String> {
 
 /// The same by the names that series have with tags, which `join` makes of a name and its tags.
 fn expected_with_tags(join: impl Fn(&str, &[(&str, String)]) -> String) -> BTreeMap<String, f64> {
-    let names = names();
-    let dotted = |name: &str| names[name].clone();
+    let all = names();
+    let dotted = |name: &str| all[name].clone();
     let named = |(path, value): (String, f64)| {
         let path = path.strip_prefix("loadbalancers.lb-01_example_com.haproxy.").unwrap();
         let parts: Vec<&str> = path.split('.').collect();
@@ -195,13 +195,13 @@ fn a_gauge_may_be_negative_time_and_again() {
     // The second time, statsd would add to what it has.
     for _ in 0..2 {
         let found = gauges(&statsd, "", directory.path(), 4);
-        let value = |metric: &str| found[&format!("{path}{metric}")];
-        assert_eq!(
-            [value("scur"), value("stot"), value("slim")],
-            [-3.0, 27_670_116_110_564_327_424.0, 9_007_199_254_740_992.0]
-        );
-        let found = gauges(&statsd, "tags=true\n", directory.path(), 12);
-        assert_eq!(found[tagged], -3.0);
+        for (metric, value) in
+            [("scur", "-3"), ("stot", "27670116110564327000"), ("slim", "9007199254740992")]
+        {
+            assert_eq!(found[&format!("{path}{metric}")].to_string(), value, "{metric}");
+        }
+        let found = gauges(&statsd, "tags=true\n", directory.path(), 8);
+        assert_eq!(found[tagged].to_string(), "-3");
     }
     assert_eq!(statsd.bad_lines(), 0);
 }
@@ -211,13 +211,14 @@ fn a_gauge_may_be_negative_time_and_again() {
 fn statsd_is_not_overrun() {
     const COLUMNS: [&str; 10] =
         ["bin", "bout", "chkdown", "chkfail", "econ", "eresp", "qcur", "scur", "smax", "stot"];
-    let mut stat = format!("# pxname,svname,type,{},\n", COLUMNS.join(","));
-    for number in 0..1000 {
+    let row = |number: u32| {
         let (backend, server) = (number / 10, number % 10);
-        stat += &format!("backend-number-{backend},server-number-{server},2,1,2,3,4,5,6,7,8,9,10,\n");
-    }
+        format!("backend-number-{backend},server-number-{server},2,1,2,3,4,5,6,7,8,9,10,\n")
+    };
+    let rows: String = (0..1000).map(row).collect();
+    let stat = format!("# pxname,svname,type,{},\n{rows}\n", COLUMNS.join(","));
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("a_stat"), stat + "\n").unwrap();
+    fs::write(directory.path().join("a_stat"), stat).unwrap();
     let statsd = Statsd::start();
     let mut outlet = statsd_outlet(&statsd, "");
     // On a machine that is busy with other things, statsd may not come to read in time; without pauses, the ends of

@@ -166,7 +166,7 @@ impl Statsd {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         // In one write: what comes alone is a command by itself.
         stream.write_all(format!("{command}\n").as_bytes()).unwrap();
-        let (mut reply, mut buffer) = (Vec::new(), [0; 65536]);
+        let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
         while !reply.ends_with(b"END\n\n") {
             let count = stream.read(&mut buffer).unwrap();
             assert!(count > 0, "{command}: {}", self.service.output());
