@@ -53,6 +53,8 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "release" -d 'Let held servers follow their programs again'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "check" -d 'Look for what keeps HAProxy from following supervisord, and tell what to do'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "push" -d 'Send HAProxy\'s statistics to Graphite or statsd once, as from cron'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "pull" -d 'Fetch HAProxy\'s statistics into a directory again and again, in the place of haproxystats-pull'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "process" -d 'Add up what pull has fetched and send it on, in the place of haproxystats-process'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "report" -d 'Report on the health of HAProxy: servers, queues, response times, errors'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
@@ -166,6 +168,21 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pu
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l timeout -d 'How long a socket may take to answer, and the backend to take what is sent' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l verbose -d 'Print what is sent'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s f -l file -d 'The configuration; by default /etc/haproxystats.conf, where it exists' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -l log-format -d 'How log lines are written to stderr; how much, is in the configuration' -r -f -a "text\t'Lines for people'
+json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s p -l print -d 'Print all options with their defaults, and do nothing else'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s P -l print-conf -d 'Print the configuration that is in effect, and do nothing else'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -l once -d 'Do it once and end, as from cron'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s d -l dir -d 'A directory whose files *.conf are read after FILE, in the order of their names' -r -f -a "(__fish_complete_directories)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s f -l file -d 'The configuration; by default /etc/haproxystats.conf, where it exists' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -l log-format -d 'How log lines are written to stderr; how much, is in the configuration' -r -f -a "text\t'Lines for people'
+json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s p -l print -d 'Print all options with their defaults, and do nothing else'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s P -l print-conf -d 'Print the configuration that is in effect, and do nothing else'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -l once -d 'Do it once and end, as from cron'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l csv -d 'Read a saved `show stat`, and ask nobody' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l user -d 'Who asks at URL, unless that tells; the password is in --password-file, or in the variable SUPERVISOR_HAPROXY_REPORT_PASSWORD' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand report" -l password-file -d 'A file whose first line is the password' -r -F

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use super::args::duration;
+use super::args::{LogFormat, duration};
 use crate::agent::Target;
 use crate::control::Probe;
 
@@ -46,6 +46,12 @@ pub(super) enum Command {
     /// Send HAProxy's statistics to Graphite or statsd once, as from cron
     #[command(after_help = PUSH, override_usage = PUSH_USAGE)]
     Push(PushArgs),
+    /// Fetch HAProxy's statistics into a directory again and again, in the place of haproxystats-pull
+    #[command(after_help = PULL)]
+    Pull(PullArgs),
+    /// Add up what pull has fetched and send it on, in the place of haproxystats-process
+    #[command(after_help = PROCESS)]
+    Process(ProcessArgs),
     /// Report on the health of HAProxy: servers, queues, response times, errors
     #[command(after_help = REPORT)]
     Report(ReportArgs),
@@ -58,6 +64,16 @@ pub(super) enum Command {
 
 const STATUS: &str = "\
 Exit codes: 0 programs and servers agree, 1 they do not or a peer does not answer, 2 wrong arguments.";
+
+const PULL: &str = "\
+Each snapshot becomes a directory EPOCH in `dst-dir`, whole or not at all, at each multiple of `pull-interval`.
+Signals: SIGTERM, SIGINT and SIGHUP end it, after the pull under way.
+Exit codes: 0 ended by a signal, or pulled with --once; 1 failure, 2 wrong arguments or a wrong configuration.";
+
+const PROCESS: &str = "\
+A snapshot leaves `src-dir` when all destinations have it; what cannot be understood goes to `quarantine` beside it.
+Signals: SIGTERM, SIGINT and SIGHUP end it, after the snapshot in hand; a second one ends it at once.
+Exit codes: 0 ended by a signal, or all delivered with --once; 1 failure, 2 wrong arguments or a wrong configuration.";
 
 const STATE: &str = "\
 The state lasts until the program changes its own; `hold` lasts until `release`.
@@ -380,6 +396,45 @@ pub(super) struct ReportArgs {
 
     #[command(flatten)]
     pub(super) site: SiteArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PipelineArgs {
+    /// The configuration; by default /etc/haproxystats.conf, where it exists
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+
+    /// Print all options with their defaults, and do nothing else
+    #[arg(short = 'p', long = "print", conflicts_with = "print_conf")]
+    pub(super) print: bool,
+
+    /// Print the configuration that is in effect, and do nothing else
+    #[arg(short = 'P', long = "print-conf")]
+    pub(super) print_conf: bool,
+
+    /// Do it once and end, as from cron
+    #[arg(long)]
+    pub(super) once: bool,
+
+    /// How log lines are written to stderr; how much, is in the configuration
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PullArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ProcessArgs {
+    /// A directory whose files *.conf are read after FILE, in the order of their names
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
 }
 
 fn percent(text: &str) -> Result<f64, &'static str> {

@@ -1,7 +1,7 @@
 //! Logs on stderr: as lines for people, or as one JSON object a line for machines.
 //!
 //! Lines are kept until [`log::Log::flush`]: the listener tells its peers first and flushes when a turn of its
-//! loop is done, with one write for all lines of the turn.
+//! loop is done, with one write for all lines of the turn. `pull` and `process` write each at once.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,21 @@ use serde_json::{Map, json};
 
 use super::args::{LogFormat, LoggingArgs};
 
-/// Starts logging. Lines carry the time in UTC: supervisord's log of a listener's stderr has none.
+/// Starts logging for the listener. Lines carry the time in UTC: supervisord's log of a listener's stderr has none.
 pub(super) fn start(args: &LoggingArgs) {
+    start_with(args.log_format, level(args.verbose, args.quiet), false);
+}
+
+/// Starts logging for a command that goes on and on: each line is written at once.
+pub(super) fn start_at(format: LogFormat, level: LevelFilter) {
+    start_with(format, level, true);
+}
+
+fn start_with(format: LogFormat, level: LevelFilter, is_immediate: bool) {
     let lines = Lines::default();
     let mut builder = Builder::new();
-    builder.target(Target::Pipe(Box::new(lines.clone()))).filter_level(level(args.verbose, args.quiet));
-    match args.log_format {
+    builder.target(Target::Pipe(Box::new(lines.clone()))).filter_level(level);
+    match format {
         LogFormat::Text => builder.format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
             writeln!(out, "{} {level}: {}", out.timestamp_millis(), record.args())
@@ -31,7 +40,7 @@ pub(super) fn start(args: &LoggingArgs) {
     let logger = builder.build();
     log::set_max_level(logger.filter());
     // It fails only where a logger is set already, and that one does as well.
-    let _ = log::set_boxed_logger(Box::new(Buffered { logger, lines }));
+    let _ = log::set_boxed_logger(Box::new(Buffered { logger, lines, is_immediate }));
 }
 
 /// Lines that wait for a flush.
@@ -52,6 +61,7 @@ impl Write for Lines {
 struct Buffered {
     logger: Logger,
     lines: Lines,
+    is_immediate: bool,
 }
 
 impl Log for Buffered {
@@ -61,6 +71,9 @@ impl Log for Buffered {
 
     fn log(&self, record: &Record<'_>) {
         self.logger.log(record);
+        if self.is_immediate {
+            self.flush();
+        }
     }
 
     fn flush(&self) {

@@ -7,6 +7,9 @@ mod commands;
 mod hold;
 mod listen;
 mod logging;
+mod pipeline;
+mod process;
+mod pull;
 mod push;
 mod report;
 mod rollout;
@@ -18,7 +21,7 @@ mod status;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -31,6 +34,7 @@ use crate::agent::NoSuchTarget;
 use crate::agent::rollout::Verb;
 use crate::agent::similar;
 use crate::haproxy::AdminState;
+use crate::stats::SpoolError;
 
 /// Exit code for a failure.
 const FAILED: u8 = 1;
@@ -72,6 +76,12 @@ impl From<Vec<NoSuchTarget>> for Failure {
     }
 }
 
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        Self::Failed(vec![error.to_string()])
+    }
+}
+
 impl From<std::io::Error> for Failure {
     /// The kernel refuses something that every command is made of.
     fn from(error: std::io::Error) -> Self {
@@ -101,8 +111,10 @@ pub fn main() -> ExitCode {
 /// What was typed; `None` where that has been complained of.
 fn parse() -> Option<Args> {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let script = words.first().and_then(|name| push::Script::of(Path::new(name)));
+    let program = words.first().map(PathBuf::from).unwrap_or_default();
+    let script = push::Script::of(&program);
     let words = if script.is_some() { push::as_command(words) } else { words };
+    let words = pipeline::as_command(&program, &words).unwrap_or(words);
     let mut declared = Args::command();
     if let Some(first) = words.get(1) {
         if declared.find_subcommand(first).is_some() {
@@ -162,6 +174,8 @@ fn operate(command: Command) -> u8 {
         Command::Hold(args) => hold::hold(&args),
         Command::Release(args) => hold::release(&args),
         Command::Check(args) => check::run(&args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Process(args) => process::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Completions { shell } => completions(shell),

@@ -14,7 +14,7 @@ pub use self::errand::Errand;
 pub use self::lock::{Lock, LockError};
 pub use self::peers::{Looks, Peers};
 pub use self::probe::{Probe, ProbeError};
-pub use self::signals::Interrupts;
+pub use self::signals::{Interrupts, Vigil};
 pub use self::statistics::{Statistics, statistics};
 use crate::agent::{Actions, Mapping};
 use crate::net::Endpoint;

@@ -186,6 +186,18 @@ impl<R: Receive> Exchange<R> {
         self.deadline
     }
 
+    /// Whether there is a connection, and the peer's turn has come.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Moves the deadline. `time` is how long that is since the beginning, for the words of a fault.
+    pub fn allow(&mut self, deadline: Instant, time: Duration) {
+        self.deadline = deadline;
+        self.limits.time = time;
+    }
+
     /// The fault to report once the deadline has passed.
     #[must_use]
     pub fn expired(&self, now: Instant) -> Option<Fault> {

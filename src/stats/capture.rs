@@ -23,7 +23,7 @@ pub struct Source {
 /// What a pull may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For one try of one dump, from connecting to its end.
+    /// For connecting, with the look-up of the name.
     pub timeout: Duration,
     /// Further tries after a failure.
     pub retries: u32,
@@ -120,7 +120,12 @@ impl Fetch {
                 let deadline = *deadline;
                 self.connect(now, deadline, registry, patience)
             }
-            Stage::Talking(exchange) => proceed(exchange, now, registry, self.dump),
+            Stage::Talking(exchange) => {
+                if exchange.is_connected() {
+                    exchange.allow(end, patience.total);
+                }
+                proceed(exchange, now, registry, self.dump)
+            }
             Stage::Due(_) | Stage::Over(_) => return,
         };
         match result {
@@ -313,7 +318,8 @@ mod tests {
             stat(long),
             silent,
         ];
-        let (found, misses) = run(&PATIENCE, answers);
+        let patience = Patience { total: Duration::from_secs(1), ..PATIENCE };
+        let (found, misses) = run(&patience, answers);
         assert_eq!(found, ["h0_info", "h1_info", "h2_info", "h3_info", "h4_info"]);
         assert_eq!(
             misses,
@@ -322,7 +328,7 @@ mod tests {
                 "1: show stat: the connection was closed without a reply",
                 "2: show stat: the reply begins with `Permission denied` and not with `# pxname,`",
                 "3: show stat: the reply is longer than 1000 bytes",
-                "4: show stat: no complete reply within 500ms (0 bytes so far)",
+                "4: show stat: no complete reply within 1s (0 bytes so far)",
             ]
         );
     }
@@ -333,6 +339,18 @@ mod tests {
         let flaky: Answer =
             Box::new(|count, ask| if count < 3 { Some(String::new()) } else { Some(usual(ask)) });
         let (found, misses) = run(&patience, vec![flaky]);
+        assert_eq!((found.len(), misses), (2, vec![]));
+    }
+
+    #[test]
+    fn a_dump_may_take_longer_than_a_connection() {
+        let patience = Patience { timeout: Duration::from_millis(20), ..PATIENCE };
+        let slow: Answer = Box::new(|_, ask| {
+            let (_keep, never) = std::sync::mpsc::channel::<()>();
+            let _ = never.recv_timeout(Duration::from_millis(100));
+            Some(usual(ask))
+        });
+        let (found, misses) = run(&patience, vec![slow]);
         assert_eq!((found.len(), misses), (2, vec![]));
     }
 

@@ -1,8 +1,10 @@
 //! Statistics: the pipeline of `pull` and `process`, and what the dumps say.
 
 pub mod aggregate;
+mod arrivals;
 mod capture;
 mod columns;
+pub mod delivery;
 mod naming;
 pub mod outlets;
 mod pull;
@@ -10,12 +12,15 @@ mod push;
 mod reading;
 mod report;
 pub mod settings;
+mod sources;
 mod spool;
 
+pub use arrivals::Arrivals;
 pub use capture::{Miss, Patience, Source, capture};
 pub use naming::Naming;
-pub use pull::{PullError, Pulled, Puller, until_next};
+pub use pull::{PullError, Pulled, Puller, Tick};
 pub use push::{Point, points};
-pub use reading::{ReadError, Reading};
+pub use reading::{MAX_DUMP, ReadError, Reading};
 pub use report::{Errors, Health, Proxy, Report, Server, Side, Totals};
-pub use spool::{Draft, Snapshot, Spool, SpoolError};
+pub use sources::{SourcesError, sources};
+pub use spool::{Draft, Snapshot, Spool, SpoolError, SpoolLock};

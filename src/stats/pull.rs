@@ -1,6 +1,5 @@
 //! Pulling into the spool: one snapshot at a time, aligned to the clock, and none while the spool is full.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use thiserror::Error;
 use super::capture::{Miss, Patience, Source, capture};
 use super::spool::{Snapshot, Spool, SpoolError};
 
-/// What is pulled, and where it goes.
+/// How to pull, and where it goes.
 #[derive(Clone, Debug)]
 pub struct Puller {
-    sources: Vec<Source>,
     spool: Spool,
     patience: Patience,
     queue_size: usize,
@@ -39,37 +37,25 @@ pub enum PullError {
     /// The kernel refuses what a pull is made of.
     #[error("pull: {0}")]
     System(#[from] io::Error),
-    /// Two sources would write the same files.
-    #[error("two sockets would both be written to `{0}_info` and `{0}_stat`; give one of them another name")]
-    SameName(String),
 }
 
 impl Puller {
     /// Pulls nothing yet. `queue_size` is the number of snapshots at which pulling is suspended; with
     /// `keeps_partial`, a snapshot in which a dump is missing is stored all the same.
-    pub fn new(
-        sources: Vec<Source>,
-        spool: Spool,
-        patience: Patience,
-        queue_size: usize,
-        keeps_partial: bool,
-    ) -> Result<Self, PullError> {
-        let mut names = BTreeSet::new();
-        if let Some(twice) = sources.iter().find(|source| !names.insert(&source.name)) {
-            return Err(PullError::SameName(twice.name.clone()));
-        }
-        Ok(Self { sources, spool, patience, queue_size, keeps_partial })
+    #[must_use]
+    pub fn new(spool: Spool, patience: Patience, queue_size: usize, keeps_partial: bool) -> Self {
+        Self { spool, patience, queue_size, keeps_partial }
     }
 
     /// Pulls once; `time` is in epoch seconds. Blocks for up to [`Patience::total`].
-    pub fn pull(&self, time: u64) -> Result<Pulled, PullError> {
+    pub fn pull(&self, sources: &[Source], time: u64) -> Result<Pulled, PullError> {
         let waiting = self.spool.snapshots()?.len();
         if waiting >= self.queue_size {
             return Ok(Pulled::Suspended(waiting));
         }
         let draft = self.spool.draft(time)?;
-        let misses = capture(&self.sources, draft.path(), &self.patience)?;
-        let is_empty = misses.len() == 2 * self.sources.len();
+        let misses = capture(sources, draft.path(), &self.patience)?;
+        let is_empty = misses.len() == 2 * sources.len();
         if misses.is_empty() || (self.keeps_partial && !is_empty) {
             return Ok(Pulled::Stored(self.spool.add(draft)?, misses));
         }
@@ -77,13 +63,30 @@ impl Puller {
     }
 }
 
-/// How long to wait for the next multiple of an interval, so that the snapshots of several machines are of the
-/// same moments. `now` is the time since 1970.
-#[must_use]
-pub fn until_next(now: Duration, interval: Duration) -> Duration {
-    let interval = interval.as_nanos().max(1);
-    let rest = interval - now.as_nanos() % interval;
-    Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+/// The next pull: at a multiple of the interval, so that the snapshots of several machines are of the same moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// How long to wait for it.
+    pub wait: Duration,
+    at: Duration,
+    interval: Duration,
+}
+
+impl Tick {
+    /// The one after `now`, which is the time since 1970.
+    #[must_use]
+    pub fn after(now: Duration, interval: Duration) -> Self {
+        let nanos = interval.as_nanos().max(1);
+        let rest = nanos - now.as_nanos() % nanos;
+        let wait = Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX));
+        Self { wait, at: now + wait, interval }
+    }
+
+    /// Its time in epoch seconds; where the clock was set in the meantime, that which the clock shows `now`.
+    #[must_use]
+    pub fn time(&self, now: Duration) -> u64 {
+        if now.abs_diff(self.at) < self.interval { self.at.as_secs() } else { now.as_secs() }
+    }
 }
 
 #[cfg(test)]
@@ -120,9 +123,9 @@ mod tests {
         Source { endpoint: crate::net::Endpoint::Unix(path.to_owned()), name }
     }
 
-    fn puller(directory: &Path, sources: Vec<Source>, keeps_partial: bool) -> Puller {
+    fn puller(directory: &Path, keeps_partial: bool) -> Puller {
         let spool = Spool::open(&directory.join("ready"), &directory.join("tmp")).unwrap();
-        Puller::new(sources, spool, PATIENCE, 2, keeps_partial).unwrap()
+        Puller::new(spool, PATIENCE, 2, keeps_partial)
     }
 
     fn gone() -> Source {
@@ -132,47 +135,49 @@ mod tests {
     #[test]
     fn a_pull_lies_in_the_spool_until_the_spool_is_full() {
         let directory = tempfile::tempdir().unwrap();
-        let source = haproxy(&directory.path().join("a.sock"));
-        let puller = puller(directory.path(), vec![source], false);
-        let Pulled::Stored(snapshot, misses) = puller.pull(1000).unwrap() else { panic!() };
+        let sources = [haproxy(&directory.path().join("a.sock"))];
+        let puller = puller(directory.path(), false);
+        let Pulled::Stored(snapshot, misses) = puller.pull(&sources, 1000).unwrap() else { panic!() };
         assert!(misses.is_empty());
         assert_eq!(fs::read_to_string(snapshot.path.join("a.sock_info")).unwrap(), "Name: HAProxy\n\n");
         assert_eq!(fs::read_to_string(snapshot.path.join("a.sock_stat")).unwrap(), "# pxname,svname,\n\n");
-        puller.pull(1000).unwrap();
-        assert_eq!(puller.pull(1001).unwrap(), Pulled::Suspended(2));
+        puller.pull(&sources, 1000).unwrap();
+        assert_eq!(puller.pull(&sources, 1001).unwrap(), Pulled::Suspended(2));
         puller.spool.remove(&snapshot).unwrap();
-        assert!(matches!(puller.pull(1002).unwrap(), Pulled::Stored(..)));
+        assert!(matches!(puller.pull(&sources, 1002).unwrap(), Pulled::Stored(..)));
     }
 
     #[test]
     fn one_dead_haproxy_drops_the_snapshot_or_leaves_the_others() {
         let directory = tempfile::tempdir().unwrap();
         let sources = vec![haproxy(&directory.path().join("a.sock")), gone()];
-        let strict = puller(directory.path(), sources.clone(), false);
-        let Pulled::Dropped(misses) = strict.pull(1000).unwrap() else { panic!() };
+        let strict = puller(directory.path(), false);
+        let Pulled::Dropped(misses) = strict.pull(&sources, 1000).unwrap() else { panic!() };
         assert_eq!(misses.iter().map(|miss| miss.source).collect::<Vec<_>>(), [1, 1]);
         assert!(strict.spool.snapshots().unwrap().is_empty());
-        let lenient = puller(directory.path(), sources, true);
-        let Pulled::Stored(snapshot, misses) = lenient.pull(1000).unwrap() else { panic!() };
+        let lenient = puller(directory.path(), true);
+        let Pulled::Stored(snapshot, misses) = lenient.pull(&sources, 1000).unwrap() else { panic!() };
         assert_eq!((misses.len(), fs::read_dir(snapshot.path).unwrap().count()), (2, 2));
-        let nobody = puller(directory.path(), vec![gone()], true);
-        assert!(matches!(nobody.pull(1001).unwrap(), Pulled::Dropped(_)), "nothing is no part");
-    }
-
-    #[test]
-    fn two_sources_of_one_name_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&directory.path().join("ready"), &directory.path().join("tmp")).unwrap();
-        let error = Puller::new(vec![gone(), gone()], spool, PATIENCE, 1, false).unwrap_err().to_string();
-        assert!(error.contains("`gone_info`"), "{error}");
+        assert!(matches!(lenient.pull(&[gone()], 1001).unwrap(), Pulled::Dropped(_)), "nothing is no part");
     }
 
     #[test]
     fn pulls_are_aligned_to_the_clock() {
-        let ten = Duration::from_secs(10);
-        assert_eq!(until_next(Duration::from_secs(1003), ten), Duration::from_secs(7));
-        assert_eq!(until_next(Duration::from_secs(1000), ten), ten);
-        assert_eq!(until_next(Duration::from_millis(1_009_500), ten), Duration::from_millis(500));
-        assert_eq!(until_next(Duration::ZERO, Duration::ZERO), Duration::from_nanos(1));
+        let (ten, millis) = (Duration::from_secs(10), Duration::from_millis);
+        let wait = |now| Tick::after(now, ten).wait;
+        assert_eq!(wait(millis(1_003_000)), millis(7_000));
+        assert_eq!(wait(millis(1_000_000)), ten);
+        assert_eq!(wait(millis(1_009_500)), millis(500));
+        assert_eq!(Tick::after(Duration::ZERO, Duration::ZERO).wait, Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn a_pull_has_the_time_that_it_was_due_unless_the_clock_was_set() {
+        let tick = Tick::after(Duration::from_secs(1003), Duration::from_secs(10));
+        for (now, time) in
+            [(1_009_999, 1010), (1_010_000, 1010), (1_012_000, 1010), (900_500, 900), (5_000_000, 5000)]
+        {
+            assert_eq!(tick.time(Duration::from_millis(now)), time, "{now}");
+        }
     }
 }

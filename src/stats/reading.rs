@@ -49,7 +49,7 @@ pub enum ReadError {
 }
 
 /// Bytes of a dump; as many as `pull` takes. 10,000 servers need 3 MiB.
-pub(super) const MAX_DUMP: u64 = 64 << 20;
+pub const MAX_DUMP: usize = 64 << 20;
 
 /// The file that tells whose a snapshot is, where it is not this machine's: a line with a name.
 pub(super) const ORIGIN: &str = ".origin";
@@ -132,8 +132,8 @@ fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
     }
     text.clear();
     let file = File::open(path).map_err(system(path))?;
-    file.take(MAX_DUMP + 1).read_to_end(text).map_err(system(path))?;
-    if text.len() as u64 > MAX_DUMP {
+    file.take(MAX_DUMP as u64 + 1).read_to_end(text).map_err(system(path))?;
+    if text.len() > MAX_DUMP {
         return refuse("it is larger than 64 MiB");
     }
     match str::from_utf8(text) {

@@ -6,10 +6,12 @@
 //! understood is set aside with a word on why.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 /// A directory of snapshots, and where they are made.
@@ -29,6 +31,10 @@ pub struct Snapshot {
     /// Its directory.
     pub path: PathBuf,
 }
+
+/// The sole right to take snapshots out of a spool.
+#[derive(Debug)]
+pub struct SpoolLock(#[allow(dead_code, reason = "it is held, not looked at")] Flock<File>);
 
 /// A snapshot in the making. What is dropped without [`Spool::add`] is removed.
 #[derive(Debug)]
@@ -65,6 +71,8 @@ pub enum SpoolError {
 const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
+/// The destinations that have a snapshot, a line each, where others have not. The dot keeps it out of the snapshot.
+const MARKS: &str = ".taken";
 /// Snapshots of one second. More of them would be no clock that was set back.
 const MAX_NUMBER: u32 = 1000;
 
@@ -98,6 +106,21 @@ impl Spool {
         snapshots(&self.ready)
     }
 
+    /// What lies in the spool and is no snapshot, by name; those that begin with a dot are meant to be overlooked.
+    pub fn foreign(&self) -> Result<Vec<String>, SpoolError> {
+        let refused = || system(&self.ready, "cannot be read");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.ready).map_err(refused())? {
+            let entry = entry.map_err(refused())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_snapshot = read_name(&name).is_some() && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_snapshot && !name.starts_with('.') {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Begins a snapshot.
     pub fn draft(&self, time: u64) -> Result<Draft, SpoolError> {
         let path = self.drafts.join(time.to_string());
@@ -108,46 +131,64 @@ impl Spool {
     /// Puts a whole snapshot into the spool, under a name that is not taken.
     pub fn add(&self, mut draft: Draft) -> Result<Snapshot, SpoolError> {
         sync(&draft.path)?;
-        let (time, mut number) = (draft.time, 0);
-        loop {
-            let path = self.ready.join(name(time, number));
-            match fs::rename(&draft.path, &path) {
-                Ok(()) => {
-                    draft.is_finished = true;
-                    sync(&self.ready)?;
-                    return Ok(Snapshot { time, number, path });
-                }
-                Err(error) if is_taken(&error) && number < MAX_NUMBER => number += 1,
-                Err(error) => return Err(system(&path, "cannot be moved here")(error)),
-            }
-        }
+        let drafted = Snapshot { time: draft.time, number: 0, path: draft.path.clone() };
+        let path = move_to(&self.ready, &drafted)?;
+        draft.is_finished = true;
+        sync(&self.ready)?;
+        let number =
+            path.file_name().and_then(|name| read_name(name.to_str()?)).map_or(0, |(_, number)| number);
+        Ok(Snapshot { number, path, ..drafted })
     }
 
     /// Removes a snapshot that was delivered. It is renamed first, so that no half of it is ever taken for a
     /// whole one.
     pub fn remove(&self, snapshot: &Snapshot) -> Result<(), SpoolError> {
-        let gone = self.drafts.join(name(snapshot.time, snapshot.number));
-        fs::rename(&snapshot.path, &gone).map_err(system(&snapshot.path, "cannot be taken away"))?;
+        let gone = move_to(&self.drafts, snapshot)?;
         fs::remove_dir_all(&gone).map_err(system(&gone, "cannot be removed"))
+    }
+
+    /// Keeps others away from the spool, until what is given is dropped or its process ends; `None` while somebody
+    /// else does. Those who add snapshots need not ask.
+    pub fn lock(ready: &Path) -> Result<Option<SpoolLock>, SpoolError> {
+        fs::create_dir_all(ready).map_err(system(ready, "cannot be made"))?;
+        let file = File::open(ready).map_err(system(ready, "cannot be opened"))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(SpoolLock(lock))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(system(ready, "cannot be locked")(error.into())),
+        }
+    }
+
+    /// Notes in a snapshot that a destination has it, for the next start.
+    pub fn mark(&self, snapshot: &Snapshot, name: &str) -> Result<(), SpoolError> {
+        let path = snapshot.path.join(MARKS);
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(system(&path, "cannot be opened"))?;
+        file.write_all(format!("{name}\n").as_bytes()).map_err(system(&path, "cannot be written"))
+    }
+
+    /// The destinations that have a snapshot already.
+    pub fn marks(&self, snapshot: &Snapshot) -> Result<Vec<String>, SpoolError> {
+        let path = snapshot.path.join(MARKS);
+        match fs::read(&path) {
+            // The last line was cut off by a crash if it has no end.
+            Ok(bytes) => Ok(lines(&String::from_utf8_lossy(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(system(&path, "cannot be read")(error)),
+        }
     }
 
     /// Sets a snapshot aside that cannot be understood; gives where it is now.
     pub fn set_aside(&self, snapshot: &Snapshot, reason: &str) -> Result<PathBuf, SpoolError> {
         let quarantine = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
         fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
-        let mut number = snapshot.number;
-        loop {
-            let path = quarantine.join(name(snapshot.time, number));
-            match fs::rename(&snapshot.path, &path) {
-                Ok(()) => {
-                    let file = path.join(REASON);
-                    fs::write(&file, format!("{reason}\n")).map_err(system(&file, "cannot be written"))?;
-                    return Ok(path);
-                }
-                Err(error) if is_taken(&error) && number < MAX_NUMBER => number += 1,
-                Err(error) => return Err(system(&path, "cannot be moved here")(error)),
-            }
-        }
+        let path = move_to(&quarantine, snapshot)?;
+        let file = path.join(REASON);
+        fs::write(&file, format!("{reason}\n")).map_err(system(&file, "cannot be written"))?;
+        Ok(path)
     }
 }
 
@@ -193,6 +234,23 @@ fn snapshots(directory: &Path) -> Result<Vec<Snapshot>, SpoolError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Moves a snapshot into another directory, under a name that is not taken there; gives where it is then.
+fn move_to(directory: &Path, snapshot: &Snapshot) -> Result<PathBuf, SpoolError> {
+    let mut number = snapshot.number;
+    loop {
+        let path = directory.join(name(snapshot.time, number));
+        match fs::rename(&snapshot.path, &path) {
+            Ok(()) => return Ok(path),
+            Err(error) if is_taken(&error) && number < MAX_NUMBER => number += 1,
+            Err(error) => return Err(system(&path, "cannot be moved here")(error)),
+        }
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
 }
 
 /// A rename onto a directory with files in it is refused in one of these ways (rename(2)).
@@ -274,6 +332,7 @@ mod tests {
         fs::write(ready.join("1000"), "a file").unwrap();
         assert!(names(&spool).is_empty());
         assert!(ready.join("lost+found").exists());
+        assert_eq!(spool.foreign().unwrap().len(), 6, "all but the hidden one");
     }
 
     #[test]
@@ -288,6 +347,37 @@ mod tests {
         let reason = fs::read_to_string(quarantine.join("1000.1/reason")).unwrap();
         assert_eq!(reason, "a_stat: row 3: it is cut off\n");
         assert!(quarantine.join("1000/a_info").exists());
+    }
+
+    #[test]
+    fn what_a_destination_has_is_noted_in_the_snapshot() {
+        let (_directory, spool) = spool();
+        let snapshot = add(&spool, 1000);
+        assert!(spool.marks(&snapshot).unwrap().is_empty());
+        spool.mark(&snapshot, "graphite").unwrap();
+        spool.mark(&snapshot, "statsd").unwrap();
+        assert_eq!(spool.marks(&snapshot).unwrap(), ["graphite", "statsd"]);
+        fs::write(snapshot.path.join(MARKS), "graphite\nstat").unwrap();
+        assert_eq!(spool.marks(&snapshot).unwrap(), ["graphite"], "a crash has cut it off");
+    }
+
+    #[test]
+    fn one_has_the_spool_at_a_time() {
+        let (directory, _spool) = spool();
+        let ready = directory.path().join("ready");
+        let lock = Spool::lock(&ready).unwrap();
+        assert!(lock.is_some() && Spool::lock(&ready).unwrap().is_none());
+        drop(lock);
+        assert!(Spool::lock(&ready).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_an_earlier_removal_has_left_is_in_nobodys_way() {
+        let (directory, spool) = spool();
+        let snapshot = add(&spool, 1000);
+        fs::create_dir_all(directory.path().join("tmp/1000/x")).unwrap();
+        spool.remove(&snapshot).unwrap();
+        assert!(names(&spool).is_empty());
     }
 
     #[test]

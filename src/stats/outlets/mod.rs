@@ -9,6 +9,9 @@ pub use graphite::GraphiteOutlet;
 pub use statsd::StatsdOutlet;
 
 use super::aggregate::Number;
+use super::delivery::{Lane, Retry};
+use super::settings::Settings;
+use super::{Naming, Reading};
 use crate::sinks::{SinkError, Value};
 
 /// A destination of what is read from snapshots, such as [`super::Reading`].
@@ -16,6 +19,22 @@ pub trait Outlet<R>: Send {
     /// Hands all of it over. Blocks, each wait under a deadline. On success the destination has taken all of it; after
     /// an error the same is handed over again, whole.
     fn deliver(&mut self, reading: &R) -> Result<(), SinkError>;
+}
+
+/// All destinations of a configuration, each with its section's name. `host` is this machine's name.
+#[must_use]
+pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
+    let naming = Naming::new(&settings.naming, host);
+    let mut lanes = Vec::new();
+    if let Some(graphite) = &settings.graphite {
+        let outlet = GraphiteOutlet::new(graphite, naming.clone());
+        lanes.push(Lane { name: "graphite", outlet: Box::new(outlet), retry: graphite.retry() });
+    }
+    if let Some(statsd) = &settings.statsd {
+        let outlet = StatsdOutlet::new(statsd, naming.within(&statsd.namespace));
+        lanes.push(Lane { name: "statsd", outlet: Box::new(outlet), retry: Retry::default() });
+    }
+    lanes
 }
 
 impl From<Number> for Value {

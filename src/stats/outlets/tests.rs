@@ -10,9 +10,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::stats::Snapshot;
 use crate::stats::aggregate::Scope;
-use crate::stats::settings::{self, Protocol, Settings};
-use crate::stats::{Naming, Reading, Snapshot};
+use crate::stats::settings::{self, Protocol};
 
 const STAT: &str = "# pxname,svname,scur,type,weight,\n\
     www.a,FRONTEND,3,0,,\napp.1,s.1,-2,2,7,\napp.1,BACKEND,5,1,7,\nb,s.1,1,2,8,\n\n";
@@ -95,6 +95,16 @@ const PATHS: [&str; 8] = [
     "haproxystats.MetricsServer",
     "server.s_1.scur",
 ];
+
+#[test]
+fn each_section_has_a_lane() {
+    let names = |text: &str| -> Vec<&str> {
+        lanes(&settings(text), "lb-1.example.com").iter().map(|lane| lane.name).collect()
+    };
+    assert_eq!(names(""), ["graphite"]);
+    assert_eq!(names("[statsd]\n"), ["statsd"]);
+    assert_eq!(names("[graphite]\n[statsd]\n"), ["graphite", "statsd"]);
+}
 
 #[test]
 fn graphite_has_haproxystats_paths() {

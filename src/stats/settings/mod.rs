@@ -21,7 +21,8 @@ pub use groups::{Group, Groups};
 pub use remark::{Fault, FaultKind, Remark, Warning, WarningKind};
 pub use table::defaults;
 
-use super::aggregate::metrics;
+use super::aggregate::{Scope, metrics};
+use super::delivery::Retry;
 use crate::net::Endpoint;
 use print::Printed;
 use reader::Reader;
@@ -91,6 +92,8 @@ pub struct Pull {
     pub workers: usize,
     /// At how many snapshots in `dst_dir` pulling is suspended.
     pub queue_size: usize,
+    /// Whether a snapshot is kept in which a dump is missing. haproxystats drops it.
+    pub keep_partial: bool,
 }
 
 /// How snapshots are processed.
@@ -270,7 +273,9 @@ pub enum Part {
 }
 
 impl Part {
-    fn has(self, section: &str) -> bool {
+    /// Whether it reads this section itself.
+    #[must_use]
+    pub fn has(self, section: &str) -> bool {
         match self {
             Self::All => true,
             Self::Pull => [PULL, table::DEFAULT].contains(&section),
@@ -279,7 +284,37 @@ impl Part {
     }
 }
 
+impl Process {
+    /// What is told of a snapshot.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        let excluded = |exclusions: &Option<Exclusions>| {
+            exclusions.iter().flat_map(|exclusions| exclusions.names.iter().cloned()).collect()
+        };
+        Scope {
+            frontend_metrics: self.frontend_metrics.clone(),
+            backend_metrics: self.backend_metrics.clone(),
+            server_metrics: self.server_metrics.clone(),
+            excluded_frontends: excluded(&self.exclude_frontends),
+            excluded_backends: excluded(&self.exclude_backends),
+            aggr_server_metrics: self.aggr_server_metrics,
+            per_process: self.per_process_metrics,
+            percentages: self.calculate_percentages,
+        }
+    }
+}
+
 impl Graphite {
+    /// When it is tried again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        let retries = match self.retries {
+            Retries::Times(times) => Some(times),
+            Retries::Forever => None,
+        };
+        Retry { retries, interval: self.interval, backoff: self.backoff, delay: self.delay }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -365,6 +400,7 @@ impl Pull {
             tmp_dst_dir: reader.get(PULL, "tmp-dst-dir", value::path),
             workers: reader.get(PULL, "workers", value::whole(1, 256)),
             queue_size: reader.get(PULL, "queue-size", value::whole(1, i64::MAX)),
+            keep_partial: reader.get(PULL, "keep-partial", value::flag),
         };
         // Where one is wrong, both may be empty.
         if pull.dst_dir == pull.tmp_dst_dir && pull.dst_dir != Path::new("") {

@@ -31,15 +31,15 @@ impl Printed {
     }
 }
 
+/// Groups in the order of the file, which counts; all else, also what is no group in their sections, by name.
 fn options(reader: &Reader, known: &Known) -> Vec<(String, String)> {
+    let is_group = |origin| known.is_groups() && origin == Origin::Own;
     let all = reader.document.options(known.name);
     let wanted = all.filter(|(.., origin)| !known.is_groups() || *origin != Origin::Inherited);
-    let mut options: Vec<_> =
-        wanted.map(|(key, entry, _)| (key.to_owned(), written(reader, known, key, entry))).collect();
-    if !known.is_groups() {
-        options.sort();
-    }
-    options
+    let (groups, mut others): (Vec<_>, Vec<_>) = wanted.partition(|(.., origin)| is_group(*origin));
+    others.sort_by_key(|(key, ..)| *key);
+    let all = groups.into_iter().chain(others);
+    all.map(|(key, entry, _)| (key.to_owned(), written(reader, known, key, entry))).collect()
 }
 
 /// What cannot be expanded is shown as it is: nobody reads it, or it would have been refused.

@@ -99,6 +99,7 @@ pub(super) const SECTIONS: &[Known] = &[
             ("buffer-limit", Is("6291456")),
             ("dst-dir", Is("/var/lib/haproxystats/incoming")),
             ("interval", Is("0.5")),
+            ("keep-partial", Is("false")),
             ("pull-interval", Is("10")),
             ("pull-timeout", Is("2")),
             ("queue-size", Is("360")),

@@ -56,6 +56,7 @@ fn the_defaults_are_haproxystats() {
         tmp_dst_dir: "/var/lib/haproxystats/incoming.tmp".into(),
         workers: 8,
         queue_size: 360,
+        keep_partial: false,
     };
     assert_eq!(read.pull, pull);
     let process = Process {
@@ -149,6 +150,7 @@ fn every_option_is_read() {
         tmp_dst_dir: "/srv/stats/tmp".into(),
         workers: 256,
         queue_size: 1,
+        keep_partial: false,
     };
     assert_eq!(read.pull, pull);
     let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -489,7 +491,8 @@ fn the_effective_configuration_is_printed_and_means_the_same() {
     assert!(printed.contains("frontend-metrics = stot\n\tscur\n\t\n\tbin\n"), "{printed}");
     assert!(printed.contains("exclude-backends = /etc/x\n"));
     let pull = "[DEFAULT]\ninterval = 2\nloglevel = debug\nretries = 2\ntimeout = 1\n\n\
-                [pull]\nbuffer-limit = 6291456\ndst-dir = /srv/$$in\ninterval = 0.5\nloglevel = debug\n";
+                [pull]\nbuffer-limit = 6291456\ndst-dir = /srv/$$in\ninterval = 0.5\n\
+                keep-partial = false\nloglevel = debug\n";
     assert!(before.effective(Part::Pull).starts_with(pull), "{printed}");
     assert!(!before.effective(Part::Process).contains("[pull]"));
 
@@ -497,6 +500,9 @@ fn the_effective_configuration_is_printed_and_means_the_same() {
         let (before, _) = Settings::read(Some(&data(name)), None).unwrap();
         assert_eq!(settings(&before.effective(Part::All)), before, "{name}");
     }
+    let text = "[server-groups]\na = 0\ngroup-namespace = g\n[DEFAULT]\ngroup-namespace = g\na = 0\n";
+    let (overridden, _) = read(text).unwrap();
+    assert_eq!(read(&overridden.effective(Part::All)).unwrap().0, overridden);
     let alone = settings("[statsd]\n");
     assert_eq!(settings(&alone.effective(Part::All)), alone);
 }

@@ -1,0 +1,152 @@
+//! `process`: what lies in the spool, added up and sent on. It takes the place of haproxystats-process.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use log::{info, log, warn};
+use sd_notify::NotifyState;
+
+use super::Failure;
+use super::commands::ProcessArgs;
+use super::pipeline::{Begin, begin, host_name, notify};
+use crate::control::Vigil;
+use crate::stats::delivery::{Delivery, Event};
+use crate::stats::settings::{Part, Settings};
+use crate::stats::{Arrivals, Reading, Snapshot, Spool, SpoolLock, outlets};
+
+/// How long those who have a snapshot in hand may take to finish it when the end is asked for. What they have not
+/// finished they are handed again at the next start.
+const LEAVE: Duration = Duration::from_secs(10);
+/// How often it is asked whether the other one that has the spool is gone.
+const LOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked for a signal while all that is there is delivered once.
+const GLANCE: Duration = Duration::from_millis(50);
+
+pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
+    let begun = begin(&args.pipeline, args.dir.as_deref(), Part::Process)?;
+    let Begin::With(settings) = begun else { return Ok(0) };
+    let mut vigil = Vigil::new()?;
+    if args.pipeline.once {
+        let _lock = Spool::lock(&settings.process.src_dir)?.ok_or_else(|| taken(&settings))?;
+        return once(&start(&settings, false)?, &mut vigil);
+    }
+    let Some(_lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
+    go_on(&settings, &start(&settings, true)?, &mut vigil)
+}
+
+fn taken(settings: &Settings) -> Failure {
+    let directory = settings.process.src_dir.display();
+    Failure::Failed(vec![format!("another process delivers from `{directory}` already")])
+}
+
+/// Waits until nobody else has the spool; `None` where the end was asked for before.
+fn lock(settings: &Settings, vigil: &mut Vigil) -> Result<Option<SpoolLock>, Failure> {
+    let directory = &settings.process.src_dir;
+    let mut is_said = false;
+    loop {
+        if let Some(lock) = Spool::lock(directory)? {
+            return Ok(Some(lock));
+        }
+        if !is_said {
+            notify(NotifyState::Ready);
+            warn!("another process delivers from `{}`; waiting until it is gone", directory.display());
+            is_said = true;
+        }
+        if vigil.wait(Instant::now() + LOCK_INTERVAL)? {
+            return Ok(None);
+        }
+    }
+}
+
+fn start(settings: &Settings, endures: bool) -> Result<Delivery<Reading<'static>>, Failure> {
+    let directory = &settings.process.src_dir;
+    // What is delivered leaves by way of a directory that is no snapshot's name.
+    let spool = Spool::open(directory, &directory.join(".done"))?;
+    let foreign = spool.foreign()?;
+    if let Some(name) = foreign.first() {
+        warn!(
+            "{} things in `{}` are no snapshots and left alone, such as `{name}`",
+            foreign.len(),
+            directory.display()
+        );
+    }
+    let lanes = outlets::lanes(settings, &host_name());
+    // Readings refer to it for as long as any thread lives, which is until the end.
+    let scope = Box::leak(Box::new(settings.process.scope()));
+    let read = |snapshot: &Snapshot| Reading::of(snapshot, scope);
+    let tell = |event: &Event<'_>| log!(event.level(), "{event}");
+    let destinations: Vec<&str> = lanes.iter().map(|lane| lane.name).collect();
+    info!("delivering from `{}` to {}", directory.display(), destinations.join(", "));
+    Ok(Delivery::start(spool, lanes, (settings.process.workers, endures), read, tell)?)
+}
+
+/// Delivers what is there, and ends.
+fn once<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<u8, Failure> {
+    delivery.refresh();
+    while !delivery.is_idle(GLANCE) {
+        if vigil.wait(Instant::now())? {
+            break;
+        }
+    }
+    let _ = delivery.leave(LEAVE);
+    match delivery.waiting() {
+        0 => Ok(0),
+        1 => Err(Failure::Failed(vec!["1 snapshot is not delivered and stays in the spool".into()])),
+        count => {
+            Err(Failure::Failed(vec![format!("{count} snapshots are not delivered and stay in the spool")]))
+        }
+    }
+}
+
+/// Delivers what is there and what comes, until a signal.
+fn go_on<R: Send + Sync + 'static>(
+    settings: &Settings,
+    delivery: &Delivery<R>,
+    vigil: &mut Vigil,
+) -> Result<u8, Failure> {
+    let arrivals = watch(settings);
+    if let Some(arrivals) = &arrivals {
+        vigil.watch(arrivals.as_fd())?;
+    }
+    notify(NotifyState::Ready);
+    loop {
+        delivery.refresh();
+        notify(NotifyState::Watchdog);
+        if vigil.wait(Instant::now() + settings.process.liveness_check_interval)? {
+            break;
+        }
+        if let Some(arrivals) = &arrivals {
+            arrivals.forget()?;
+        }
+    }
+    notify(NotifyState::Stopping);
+    info!("ended by a signal");
+    leave(delivery, vigil)
+}
+
+/// Word of arrivals, where the kernel gives it.
+fn watch(settings: &Settings) -> Option<Arrivals> {
+    let directory = &settings.process.src_dir;
+    let interval = settings.process.liveness_check_interval;
+    let watched = Arrivals::watch(directory);
+    watched
+        .inspect_err(|error| {
+            warn!(
+                "`{}` cannot be watched ({error}); it is looked at every {interval:?}",
+                directory.display()
+            );
+        })
+        .ok()
+}
+
+/// A second signal ends it at once.
+fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<u8, Failure> {
+    let end = Instant::now() + LEAVE;
+    while !delivery.leave(GLANCE) {
+        if vigil.wait(Instant::now())? || Instant::now() >= end {
+            warn!("a snapshot in hand is not finished; it is delivered again at the next start");
+            break;
+        }
+    }
+    Ok(0)
+}

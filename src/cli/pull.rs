@@ -1,0 +1,140 @@
+//! `pull`: HAProxy's statistics into the spool, again and again. It takes the place of haproxystats-pull.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use log::{info, warn};
+use sd_notify::NotifyState;
+
+use super::Failure;
+use super::commands::PullArgs;
+use super::pipeline::{Begin, begin, notify};
+use crate::control::{Vigil, epoch_seconds};
+use crate::stats::settings::{self, Part, Retries};
+use crate::stats::{MAX_DUMP, Miss, Patience, Pulled, Puller, Source, Spool, SpoolLock, Tick, sources};
+
+pub(super) fn run(args: &PullArgs) -> Result<u8, Failure> {
+    let Begin::With(settings) = begin(&args.pipeline, None, Part::Pull)? else { return Ok(0) };
+    let pull = Pull::new(&settings.pull)?;
+    if args.pipeline.once {
+        return pull.run(epoch_seconds()).map(|()| 0).map_err(|problem| Failure::Failed(vec![problem]));
+    }
+    pull.go_on()
+}
+
+/// A pull, again and again.
+struct Pull<'s> {
+    settings: &'s settings::Pull,
+    puller: Puller,
+    _lock: SpoolLock,
+}
+
+impl<'s> Pull<'s> {
+    fn new(settings: &'s settings::Pull) -> Result<Self, Failure> {
+        if settings.socket_dir.is_none() && settings.servers.is_empty() {
+            let problem = "[pull] has neither `socket-dir` nor `servers`: there is nobody to pull from";
+            return Err(Failure::Usage(vec![problem.into()]));
+        }
+        let drafts = &settings.tmp_dst_dir;
+        let lock = Spool::lock(drafts)?.ok_or_else(|| {
+            Failure::Failed(vec![format!("another pull is at work in `{}`", drafts.display())])
+        })?;
+        let spool = Spool::open(&settings.dst_dir, drafts)?;
+        let puller = Puller::new(spool, patience(settings), settings.queue_size, settings.keep_partial);
+        Ok(Self { settings, puller, _lock: lock })
+    }
+
+    fn go_on(&self) -> Result<u8, Failure> {
+        let mut vigil = Vigil::new()?;
+        let mut said = Said::default();
+        info!("pulling every {:?} into `{}`", self.settings.pull_interval, self.settings.dst_dir.display());
+        notify(NotifyState::Ready);
+        loop {
+            let tick = Tick::after(since_1970(), self.settings.pull_interval);
+            if vigil.wait(Instant::now() + tick.wait)? {
+                break;
+            }
+            notify(NotifyState::Watchdog);
+            said.tell(self.run(tick.time(since_1970())));
+        }
+        notify(NotifyState::Stopping);
+        info!("ended by a signal");
+        Ok(0)
+    }
+
+    /// Pulls once; what is not as it should be is told in words.
+    fn run(&self, time: u64) -> Result<(), String> {
+        let sources = self.sources()?;
+        let pulled = self.puller.pull(&sources, time).map_err(|error| error.to_string())?;
+        match pulled {
+            Pulled::Stored(_, misses) if misses.is_empty() => Ok(()),
+            Pulled::Stored(_, misses) => {
+                Err(format!("kept without what failed: {}", failed(&sources, &misses)))
+            }
+            Pulled::Dropped(misses) => Err(format!("nothing kept: {}", failed(&sources, &misses))),
+            Pulled::Suspended(waiting) => Err(format!(
+                "suspended: {waiting} snapshots wait in `{}`, which is `queue-size`; is `process` running?",
+                self.settings.dst_dir.display()
+            )),
+        }
+    }
+
+    fn sources(&self) -> Result<Vec<Source>, String> {
+        let directory = self.settings.socket_dir.as_deref();
+        let found = sources(directory, &self.settings.servers).map_err(|error| error.to_string())?;
+        match directory {
+            Some(directory) if found.is_empty() => Err(format!("no socket in `{}`", directory.display())),
+            _ => Ok(found),
+        }
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn patience(settings: &settings::Pull) -> Patience {
+    Patience {
+        timeout: settings.timeout,
+        retries: match settings.retries {
+            Retries::Times(times) => times,
+            Retries::Forever => u32::MAX,
+        },
+        interval: settings.interval,
+        // Without a limit of its own, a pull is over when the next one is due.
+        total: settings.pull_timeout.unwrap_or(settings.pull_interval),
+        bytes: MAX_DUMP,
+    }
+}
+
+/// Which of them failed, and why.
+fn failed(sources: &[Source], misses: &[Miss]) -> String {
+    let miss = |miss: &Miss| {
+        let place = sources.get(miss.source).map(|source| source.endpoint.to_string());
+        format!("haproxy {}: {}", place.unwrap_or_default(), miss.why)
+    };
+    misses.iter().map(miss).collect::<Vec<_>>().join("; ")
+}
+
+/// What was said last about pulls that were not as they should be.
+#[derive(Default)]
+struct Said(Option<(String, Instant)>);
+
+/// The same is said again after this long.
+const REMINDER: Duration = Duration::from_secs(60);
+
+impl Said {
+    /// Says what is new.
+    fn tell(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) if self.0.take().is_some() => info!("pulls are whole again"),
+            Ok(()) => {}
+            Err(problem) => {
+                let is_old = |(said, at): &(String, Instant)| *said == problem && at.elapsed() < REMINDER;
+                if !self.0.as_ref().is_some_and(is_old) {
+                    warn!("{problem}");
+                    self.0 = Some((problem, Instant::now()));
+                }
+            }
+        }
+    }
+}
