@@ -66,7 +66,7 @@ impl Outlet<Reading<'_>> for GraphiteOutlet {
 
 /// How the datapoints of one reading become bytes.
 enum Form<'a> {
-    /// Lines with paths: what most use, and five times as fast.
+    /// Lines with paths: what most use, in a third of the time that lines with tags take.
     Lines(Lines<'a>),
     Any {
         names: Names<'a>,
