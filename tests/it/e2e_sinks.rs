@@ -112,6 +112,7 @@ fn arrives_in_carbon(protocol: Protocol, tags: bool, expected: &BTreeMap<String,
     let time = now();
     // Datagrams are refused until carbon listens for them.
     eventually("carbon takes all", || deliver(&mut outlet, &data(TIME), time).ok());
+    eventually("carbon has all files", || (carbon.files() >= expected.len()).then_some(()));
     let mut found = BTreeMap::new();
     eventually("carbon has written all", || {
         found = without_own_times(carbon.written(time));
