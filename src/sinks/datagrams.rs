@@ -72,9 +72,10 @@ pub struct Datagrams {
 /// included: 92 datagrams of 1432 bytes. What comes beyond that is lost, and nobody is told.
 const BURST: usize = 32 * 1024;
 
-/// What a burst takes, with the pause after it: 3 MiB, or 40,000 metrics, are sent in a second. Of 360,000 gauges at
-/// once, statsd 0.9 lost 350,000 without pauses, 4,000 at twice this pace, and none at this one, but for the first
-/// moments after its start.
+/// What a burst takes, with the pause after it: 3 MiB, or 40,000 metrics, are sent in a second. Of 360,000 at once,
+/// statsd 0.9 took 9,000 without pauses, and carbon 3,000. At this pace neither lost any, but for the first moments after
+/// statsd's start; at twice the pace statsd lost 4,000. At half of it, 10,000 servers would take longer than from one
+/// pull to the next.
 const PACE: Duration = Duration::from_millis(10);
 
 /// What was sent since the last pause.
