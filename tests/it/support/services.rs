@@ -6,24 +6,39 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
 use super::{DEADLINE, eventually, free_port};
+
+/// One at a time: they take all of a core for a while, and some tests beside expect an answer within milliseconds.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn: before ports are looked for, which would not stay free for so long.
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A process in a directory of its own, which both end with this.
 #[derive(Debug)]
 struct Service {
     child: Child,
     directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Service {
-    fn start(directory: TempDir, command: &mut Command, install: &str) -> Self {
+    fn start(
+        turn: MutexGuard<'static, ()>,
+        directory: TempDir,
+        command: &mut Command,
+        install: &str,
+    ) -> Self {
         let log = File::create(directory.path().join("out")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; {install}"));
-        Self { child, directory }
+        Self { child, directory, _turn: turn }
     }
 
     /// Waits until it answers; one that has ended says why.
@@ -83,7 +98,7 @@ for directory, _, names in os.walk(root):
 
 impl Carbon {
     pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let (turn, directory) = (turn(), tempfile::tempdir().unwrap());
         let [lines, datagrams, pickles, query] = std::array::from_fn(|_| free_port());
         let here = directory.path().display();
         let config = format!(
@@ -104,7 +119,7 @@ impl Carbon {
         command.arg(CARBON).arg(format!("--config={here}/carbon.conf")).args(["--nodaemon", "start"]);
         assert!(Path::new(CARBON).exists(), "{CARBON} is missing; run: sudo apt-get install graphite-carbon");
         let mut service =
-            Service::start(directory, &mut command, "run: sudo apt-get install graphite-carbon");
+            Service::start(turn, directory, &mut command, "run: sudo apt-get install graphite-carbon");
         for port in [lines, pickles] {
             service.await_port(port);
         }
@@ -160,7 +175,7 @@ impl Statsd {
             "`./run-tests` installs it, or: npm install --prefix target/statsd statsd@0.9.0";
         let stats = statsd_directory().join("node_modules/statsd/stats.js");
         assert!(stats.exists(), "{} is missing; {INSTALL}", stats.display());
-        let directory = tempfile::tempdir().unwrap();
+        let (turn, directory) = (turn(), tempfile::tempdir().unwrap());
         let [port, management] = [free_port(), free_port()];
         let config = format!(
             "{{ address: '127.0.0.1', port: {port}, mgmt_address: '127.0.0.1', mgmt_port: {management},\n\
@@ -169,7 +184,7 @@ impl Statsd {
         fs::write(directory.path().join("config.js"), config).unwrap();
         let mut command = Command::new("node");
         command.arg(stats).arg(directory.path().join("config.js"));
-        let mut service = Service::start(directory, &mut command, "install nodejs");
+        let mut service = Service::start(turn, directory, &mut command, "install nodejs");
         service.await_port(management);
         Self { service, port, management }
     }
