@@ -10,7 +10,10 @@ use super::commands::PushArgs;
 use super::screen::Screen;
 use crate::control::{Statistics, epoch_seconds, statistics};
 use crate::net::Endpoint;
-use crate::sinks::{Gauges, Graphite, Protocol, SinkError, Statsd, Timeouts, write_line};
+use crate::sinks::{
+    Dialect, Gauges, Graphite, LONGEST_DATAGRAM, Protocol, Series, SinkError, Statsd, Timeouts, Value,
+    write_line,
+};
 use crate::stats::{Point, points};
 
 pub(super) fn run(args: &PushArgs) -> Result<u8, Failure> {
@@ -134,10 +137,7 @@ impl Settings {
                 graphite.close()
             }
             Target::Statsd => {
-                let mut gauges = Gauges::default();
-                for point in points {
-                    gauges.set(&point.path, point.value);
-                }
+                let gauges = gauges(points);
                 gauges.datagrams().for_each(say);
                 Statsd::open(&self.endpoint, timeouts)?.send(&gauges)
             }
@@ -151,6 +151,14 @@ fn lines(points: &[Point], now: u64) -> Vec<u8> {
         write_line(&mut lines, &point.path, point.value, now);
     }
     lines
+}
+
+fn gauges(points: &[Point]) -> Gauges {
+    let mut gauges = Gauges::new(LONGEST_DATAGRAM);
+    for point in points {
+        gauges.set(&Series::plain(Dialect::Statsd, &point.path), "", Value::Real(point.value));
+    }
+    gauges
 }
 
 fn backend(text: &str) -> Result<(Endpoint, String), String> {

@@ -1,27 +1,73 @@
-//! Graphite's plaintext protocol: `path value time`, a line each, over TCP or UDP.
+//! Graphite's protocols: `path value time`, a line each, over TCP or UDP, and pickles of the same.
 
 use std::fmt::Display;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
-use super::{Datagrams, Fault, Packets, SinkError, Timeouts, is_timeout, write_path};
-use crate::net::{self, Address, Endpoint, Phase, addresses_within};
+use super::pickle::Pickles;
+use super::series::{Series, clean};
+use super::stream::Stream;
+use super::{Datagrams, Fault, LONGEST_DATAGRAM, Packets, SinkError, Timeouts, Value};
+use crate::net::Endpoint;
 
-/// What the lines travel in.
+/// What datapoints travel in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// One connection.
+    /// Lines over one connection.
     Tcp,
     /// Datagrams of whole lines.
     Udp,
+    /// Pickles over one connection.
+    Pickle,
 }
 
 /// Appends a line. Characters that would end the path early become underscores.
 pub fn write_line(out: &mut Vec<u8>, path: &str, value: impl Display, time: u64) {
-    write_path(out, path, |_| false);
     // A vector takes all that it is given.
-    let _ = writeln!(out, " {value} {time}");
+    let _ = writeln!(out, "{} {value} {time}", clean(path, |_| false));
+}
+
+/// Makes the bytes of one snapshot's datapoints: what [`Graphite::send`] takes in the same protocol.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    time: u64,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Lines,
+    Pickles(Pickles),
+}
+
+impl Encoder {
+    /// Of datapoints at `time`, in epoch seconds.
+    #[must_use]
+    pub fn new(protocol: Protocol, time: u64) -> Self {
+        let form = match protocol {
+            Protocol::Tcp | Protocol::Udp => Form::Lines,
+            Protocol::Pickle => Form::Pickles(Pickles::default()),
+        };
+        Self { time, form }
+    }
+
+    /// Takes a datapoint. Appends what is whole to `out`, always so that it can be sent; some waits for more.
+    pub fn add(&mut self, series: &Series, metric: &str, value: Value, out: &mut Vec<u8>) {
+        let Series { before, after } = series;
+        match &mut self.form {
+            Form::Pickles(pickles) => pickles.add([before, metric, after], self.time, value, out),
+            Form::Lines => {
+                // A vector takes all that it is given.
+                let _ = writeln!(out, "{before}{metric}{after} {value} {}", self.time);
+            }
+        }
+    }
+
+    /// Appends what waits.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Form::Pickles(pickles) = &mut self.form {
+            pickles.finish(out);
+        }
+    }
 }
 
 /// A carbon, or what understands the same.
@@ -41,7 +87,7 @@ impl Graphite {
     /// Connects; blocks for `timeouts.connect` at most.
     pub fn open(endpoint: &Endpoint, protocol: Protocol, timeouts: Timeouts) -> Result<Self, SinkError> {
         let wire = match protocol {
-            Protocol::Tcp => Stream::open(endpoint, timeouts).map(Wire::Tcp),
+            Protocol::Tcp | Protocol::Pickle => Stream::open(endpoint, timeouts).map(Wire::Tcp),
             Protocol::Udp => Datagrams::open(endpoint, timeouts).map(Wire::Udp),
         };
         match wire {
@@ -50,13 +96,14 @@ impl Graphite {
         }
     }
 
-    /// Sends whole lines. Over TCP, success means that the kernel has them; [`Self::close`] tells more.
-    pub fn send(&mut self, lines: &[u8]) -> Result<(), SinkError> {
+    /// Sends whole lines, or whole pickles. Over TCP, success means that the kernel has them; [`Self::close`] tells
+    /// more.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
         let sent = match &mut self.wire {
-            Wire::Tcp(stream) => stream.send(lines),
+            Wire::Tcp(stream) => stream.send(bytes),
             Wire::Udp(datagrams) => {
-                let mut packets = Packets::default();
-                for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                let mut packets = Packets::new(LONGEST_DATAGRAM);
+                for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                     packets.add(|out| out.extend_from_slice(line));
                 }
                 datagrams.send(packets.iter())
@@ -79,95 +126,14 @@ fn error(endpoint: &Endpoint, fault: Fault) -> SinkError {
     SinkError::at("graphite", endpoint, fault)
 }
 
-/// What is written under one deadline: a peer that reads slowly is waited for, one that hardly reads at all is not.
-const CHUNK: usize = 64 * 1024;
-
-#[derive(Debug)]
-struct Stream {
-    peer: TcpStream,
-    timeouts: Timeouts,
-    sent: usize,
-}
-
-impl Stream {
-    fn open(endpoint: &Endpoint, timeouts: Timeouts) -> Result<Self, Fault> {
-        let deadline = Instant::now() + timeouts.connect;
-        let mut last = net::Fault::Connect(io::Error::other("no address to connect to"));
-        for address in addresses_within(endpoint, timeouts.connect)? {
-            match connect(&address, deadline) {
-                Ok(peer) => return Ok(Self { peer, timeouts, sent: 0 }),
-                Err(error) if is_timeout(&error) => {
-                    last = net::Fault::Timeout(Phase::Connecting, timeouts.connect);
-                }
-                Err(error) => last = net::Fault::Connect(error),
-            }
-        }
-        Err(last.into())
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        bytes.chunks(CHUNK).try_for_each(|chunk| self.send_chunk(chunk))
-    }
-
-    fn send_chunk(&mut self, mut chunk: &[u8]) -> Result<(), Fault> {
-        let deadline = Instant::now() + self.timeouts.write;
-        while !chunk.is_empty() {
-            let written =
-                self.peer.set_write_timeout(Some(left(deadline))).and_then(|()| self.peer.write(chunk));
-            match written {
-                Ok(count) => {
-                    self.sent += count;
-                    chunk = chunk.get(count..).unwrap_or_default();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    return Err(Fault::Stalled { sent: self.sent, within: self.timeouts.write });
-                }
-                Err(source) => return Err(self.broken(source)),
-            }
-        }
-        Ok(())
-    }
-
-    fn close(mut self) -> Result<(), Fault> {
-        let deadline = Instant::now() + self.timeouts.write;
-        self.peer.shutdown(Shutdown::Write).map_err(|source| self.broken(source))?;
-        let mut ignored = [0; 1024];
-        while Instant::now() < deadline {
-            let read =
-                self.peer.set_read_timeout(Some(left(deadline))).and_then(|()| self.peer.read(&mut ignored));
-            match read {
-                Ok(0) => break,
-                Err(error) if is_timeout(&error) => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.broken(error)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn broken(&self, source: io::Error) -> Fault {
-        Fault::Broken { sent: self.sent, source }
-    }
-}
-
-fn connect(address: &Address, deadline: Instant) -> io::Result<TcpStream> {
-    match address {
-        Address::Tcp(address) => TcpStream::connect_timeout(address, left(deadline)),
-        Address::Unix(_) => Err(io::Error::other("graphite is at HOST:PORT, not at a unix socket")),
-    }
-}
-
-/// Never nothing, which would mean no limit at all.
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{SocketAddr, TcpListener, UdpSocket};
     use std::thread;
+    use std::time::Duration;
 
+    use super::super::Dialect;
     use super::*;
 
     const TIMEOUTS: Timeouts =
@@ -183,6 +149,27 @@ mod tests {
         write_line(&mut out, "a.b", 1.5, 7);
         write_line(&mut out, "a b\nc", -1, 7);
         assert_eq!(String::from_utf8(out).unwrap(), "a.b 1.5 7\na_b_c -1 7\n");
+    }
+
+    #[test]
+    fn a_datapoint_is_a_line_or_an_item_of_a_pickle() {
+        let series = Series::tagged(Dialect::Graphite, "lb.", [("host", "a".into())]);
+        let encode = |protocol| {
+            let (mut encoder, mut out) = (Encoder::new(protocol, 7), Vec::new());
+            encoder.add(&series, "scur", Value::Integer(3), &mut out);
+            encoder.add(&series, "rate", Value::Real(0.5), &mut out);
+            encoder.finish(&mut out);
+            out
+        };
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            assert_eq!(encode(protocol), b"lb.scur;host=a 3 7\nlb.rate;host=a 0.5 7\n");
+        }
+        let mut expected = Vec::new();
+        let mut pickles = Pickles::default();
+        pickles.add(["lb.", "scur", ";host=a"], 7, Value::Integer(3), &mut expected);
+        pickles.add(["lb.", "rate", ";host=a"], 7, Value::Real(0.5), &mut expected);
+        pickles.finish(&mut expected);
+        assert_eq!(encode(Protocol::Pickle), expected);
     }
 
     #[test]

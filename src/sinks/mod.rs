@@ -4,9 +4,13 @@
 mod datagrams;
 mod files;
 mod graphite;
+mod pickle;
 mod prometheus;
+mod series;
 mod statsd;
+mod stream;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,8 +19,9 @@ use thiserror::Error;
 
 pub use datagrams::{Datagrams, LONGEST_DATAGRAM, Packets};
 pub use files::{WholeFile, make_directory};
-pub use graphite::{Graphite, Protocol, write_line};
+pub use graphite::{Encoder, Graphite, Protocol, write_line};
 pub use prometheus::{MetricKind, write_family, write_label, write_sample};
+pub use series::{Dialect, Series};
 pub use statsd::{Gauges, Statsd};
 
 use crate::net::{self, Endpoint};
@@ -28,6 +33,26 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Until it has taken a datagram, or the next 64 KiB.
     pub write: Duration,
+}
+
+/// The value of a datapoint, always finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Without a fraction.
+    Integer(i64),
+    /// With one, or beyond 64 bits.
+    Real(f64),
+}
+
+/// In digits, never with an exponent: not all that speak statsd's protocol know one.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => value.fmt(f),
+            // A zero with a sign has none afterwards.
+            Self::Real(value) => (value + 0.0).fmt(f),
+        }
+    }
 }
 
 /// A destination did not take what was sent.
@@ -106,14 +131,4 @@ impl Fault {
 /// What the kernel says at the end of a wait that [`std::net`] was given a limit for.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-/// A name as it stands in a path: what would end it early becomes an underscore.
-fn write_path(out: &mut Vec<u8>, path: &str, ends: fn(char) -> bool) {
-    let mut buffer = [0; 4];
-    for character in path.chars() {
-        let is_end = character.is_whitespace() || character.is_control() || ends(character);
-        let character = if is_end { '_' } else { character };
-        out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-    }
 }

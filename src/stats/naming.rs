@@ -1,6 +1,9 @@
 //! How a metric's path begins, settled once: the namespace, the host, the groups.
 
-use super::aggregate::graphite::{self, Groups, Kind};
+use std::borrow::Cow;
+
+use super::aggregate::paths::{self, Groups, Kind, Paths};
+use super::aggregate::{Subject, graphite};
 use super::reading::Reading;
 use super::settings;
 
@@ -48,16 +51,49 @@ impl Naming {
         self.grouping.as_ref()?.group_of(kind, &name.replace('.', "_"))
     }
 
+    /// What tells a series of a reading from others of its metric: the host, the subject's labels, its group. They are
+    /// as they are, dots included.
+    pub fn labels<'a>(
+        &'a self,
+        reading: &'a Reading<'_>,
+        subject: Subject<'a>,
+    ) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> {
+        let host = self.host(reading).map(|host| ("host", host.into()));
+        let group = self.group(subject).map(|group| ("group", group.into()));
+        host.into_iter().chain(subject.labels()).chain(group)
+    }
+
+    /// The group of a subject, if there is one; a server in a backend is in the backend's.
+    fn group(&self, subject: Subject<'_>) -> Option<&str> {
+        match subject {
+            Subject::Daemon | Subject::Process(_) | Subject::Own => None,
+            Subject::Frontend(name) => self.group_of(Kind::Frontend, name),
+            Subject::Backend(name) | Subject::Server { backend: name, .. } => {
+                self.group_of(Kind::Backend, name)
+            }
+            Subject::ServerInAll(name) => self.group_of(Kind::Server, name),
+        }
+    }
+
+    /// The paths of a reading's subjects, as haproxystats has them.
+    #[must_use]
+    pub fn paths<'a>(&'a self, reading: &'a Reading<'_>) -> Paths<'a> {
+        Paths::new(self.of(reading))
+    }
+
     /// Writes the lines of a reading, with haproxystats' paths.
     #[must_use]
     pub fn lines<'a>(&'a self, reading: &'a Reading<'_>) -> graphite::Lines<'a> {
-        let groups = self.grouping.as_ref().map(|grouping| graphite::Grouping {
+        graphite::Lines::new(self.of(reading), reading.time)
+    }
+
+    fn of<'a>(&'a self, reading: &'a Reading<'_>) -> paths::Naming<'a> {
+        let groups = self.grouping.as_ref().map(|grouping| paths::Grouping {
             namespace: &grouping.namespace,
             double_writes: grouping.double_writes,
             groups: grouping,
         });
-        let host = self.host(reading);
-        graphite::Lines::new(graphite::Naming { namespace: &self.namespace, host, groups }, reading.time)
+        paths::Naming { namespace: &self.namespace, host: self.host(reading), groups }
     }
 }
 

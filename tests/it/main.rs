@@ -16,6 +16,7 @@ mod e2e_commands;
 mod e2e_files;
 mod e2e_push;
 mod e2e_rollouts;
+mod e2e_sinks;
 mod faults;
 mod manual;
 mod orders;

@@ -1,6 +1,6 @@
 //! From the texts of one snapshot (`show info` and `show stat` of one or more processes of an HAProxy) to
 //! datapoints, by the rules of haproxystats 0.5.2. This owns what is added up and how; who reads the texts and who
-//! takes the datapoints is not known here. [`graphite`] gives them Graphite's names.
+//! takes the datapoints is not known here. [`paths`] gives them haproxystats' names, [`graphite`] writes them as lines.
 //!
 //! One [`Aggregate`] takes the texts one by one and keeps nothing of them but sums and names, so that a caller may
 //! read file after file into the same buffer. All texts are read before there is the first datapoint: a damaged
@@ -19,6 +19,7 @@ mod daemon;
 pub mod graphite;
 pub mod metrics;
 mod number;
+pub mod paths;
 mod rows;
 mod sites;
 mod table;

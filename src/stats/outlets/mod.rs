@@ -3,16 +3,20 @@
 
 mod graphite;
 mod local_store;
+mod names;
 mod prometheus;
+mod statsd;
 
 pub use graphite::GraphiteOutlet;
 pub use local_store::LocalStoreOutlet;
 pub use prometheus::PrometheusOutlet;
+pub use statsd::StatsdOutlet;
 
+use super::aggregate::Number;
 use super::delivery::{Lane, Retry};
 use super::settings::Settings;
 use super::{Naming, Reading};
-use crate::sinks::SinkError;
+use crate::sinks::{SinkError, Value};
 
 /// A destination of what is read from snapshots, such as [`super::Reading`].
 pub trait Outlet<R>: Send {
@@ -25,10 +29,14 @@ pub trait Outlet<R>: Send {
 #[must_use]
 pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
     let naming = Naming::new(&settings.naming, host);
-    let mut lanes = Vec::new();
+    let mut lanes: Vec<Lane<Reading<'s>>> = Vec::new();
     if let Some(graphite) = &settings.graphite {
-        let outlet = GraphiteOutlet::of(graphite, naming.clone());
-        lanes.push(Lane { name: "graphite", outlet: Box::new(outlet), retry: graphite.retry() });
+        let outlet = Box::new(GraphiteOutlet::new(graphite, naming.clone()));
+        lanes.push(Lane { name: "graphite", outlet, retry: graphite.retry() });
+    }
+    if let Some(statsd) = &settings.statsd {
+        let outlet = Box::new(StatsdOutlet::new(statsd, naming.within(&statsd.namespace)));
+        lanes.push(Lane { name: "statsd", outlet, retry: Retry::default() });
     }
     if let Some(store) = &settings.local_store {
         let outlet = Box::new(LocalStoreOutlet::new(store, naming.clone()));
@@ -40,3 +48,15 @@ pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
     }
     lanes
 }
+
+impl From<Number> for Value {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Integer(value) => Self::Integer(value),
+            Number::Real(value) => Self::Real(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

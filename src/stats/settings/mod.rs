@@ -322,6 +322,14 @@ impl Graphite {
     }
 }
 
+impl Statsd {
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::Tcp { host: self.server.clone(), port: self.port }
+    }
+}
+
 impl Settings {
     /// Reads a configuration: `file`, or else [`DEFAULT_PATH`], which may be missing; then, each over those before,
     /// the files of `folder` whose names end with `.conf`. Gives all that is wrong, in the order of the files.

@@ -5,6 +5,7 @@ mod commands;
 mod fake;
 mod haproxy;
 mod listener;
+mod services;
 mod supervisord;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ pub(crate) use commands::{Load, Run, Running};
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
+pub(crate) use services::{Carbon, Statsd};
 pub(crate) use supervisord::{Program, Supervisord, World};
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.
