@@ -24,7 +24,7 @@ fn options(text: &str, comments: bool) -> Options {
     for line in text.lines() {
         let line = if comments { line.trim_start_matches("# ") } else { line };
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.to_owned();
+            name.clone_into(&mut section);
         } else if let Some((key, value)) = line.split_once(" = ") {
             options.insert((section.clone(), key.to_owned()), value.to_owned());
         }
