@@ -23,4 +23,5 @@ mod orders;
 mod protocol;
 mod recipes;
 mod rooms;
+mod statistics;
 mod support;

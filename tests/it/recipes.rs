@@ -16,12 +16,12 @@ const GLOBAL: &str = "global\n    stats socket /run/haproxy/admin.sock level adm
 const DEFAULTS: &str =
     "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n";
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
 }
 
 /// The literal blocks of a text in reStructuredText, without their indentation.
-fn blocks(text: &str) -> Vec<String> {
+pub(crate) fn blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -29,7 +29,10 @@ fn blocks(text: &str) -> Vec<String> {
             continue;
         }
         let indentation = |line: &str| line.len() - line.trim_start().len();
-        let outer = indentation(line);
+        // What belongs to an item of a numbered list begins behind its number.
+        let number = line.split_once(". ").map_or(0, |(number, _)| number.len());
+        let is_item = line.starts_with(|c: char| c.is_ascii_digit());
+        let outer = if is_item { number + 2 } else { indentation(line) };
         let mut block = Vec::new();
         while let Some(line) = lines.next_if(|line| line.is_empty() || indentation(line) > outer) {
             block.push(line);
@@ -88,7 +91,7 @@ fn accepted_by_haproxy(configuration: &str) {
 
 #[test]
 fn haproxy_takes_each_backend_of_the_documents() {
-    for (document, least) in [("docs/recipes.rst", 4), ("README.rst", 1)] {
+    for (document, least) in [("docs/recipes.rst", 4), ("README.rst", 1), ("docs/statistics.rst", 1)] {
         let blocks = haproxy_blocks(&read(document));
         assert!(blocks.len() >= least, "{document} has {} blocks for HAProxy", blocks.len());
         for block in blocks {
@@ -147,7 +150,10 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     let inline = inline.map(|(arguments, _)| arguments).filter(|arguments| arguments.contains(' '));
     let inline = inline.map(|arguments| format!("supervisor-haproxy {arguments}"));
     let lines = blocks(text);
-    let lines = lines.iter().flat_map(|block| block.lines()).map(|line| line.trim_start_matches("$ "));
+    let lines = lines.iter().flat_map(|block| block.lines());
+    let lines = lines.map(|line| {
+        ["$ ", "sudo ", "* * * * * "].iter().fold(line, |line, start| line.trim_start_matches(start))
+    });
     lines
         .map(ToOwned::to_owned)
         .chain(inline)
@@ -158,7 +164,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 }
 
 /// As a shell cuts them, with single quotes at most.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let (mut words, mut quoted) = (vec![String::new()], false);
     for letter in line.chars() {
         match letter {
@@ -173,7 +179,7 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn each_command_of_the_documents_is_one() {
-    for (document, least) in [("docs/recipes.rst", 5), ("README.rst", 7)] {
+    for (document, least) in [("docs/recipes.rst", 5), ("README.rst", 7), ("docs/statistics.rst", 8)] {
         let commands = commands(&read(document));
         assert!(commands.len() >= least, "{document} has {} commands", commands.len());
         for words in commands {
