@@ -50,11 +50,16 @@ impl<'s> Pull<'s> {
         notify(NotifyState::Ready);
         loop {
             let tick = Tick::after(since_1970(), self.settings.pull_interval);
-            if vigil.wait(Instant::now() + tick.wait)? {
+            let due = Instant::now() + tick.wait;
+            if vigil.wait(due)? {
                 break;
             }
             notify(NotifyState::Watchdog);
             said.tell(self.run(tick.time(since_1970())));
+            let missed = tick.missed(due.elapsed());
+            if missed > 0 {
+                warn!("the pull took longer than `pull-interval`, and {missed} after it did not take place");
+            }
         }
         notify(NotifyState::Stopping);
         info!("ended by a signal");
@@ -106,13 +111,16 @@ fn patience(settings: &settings::Pull) -> Patience {
     }
 }
 
-/// Which of them failed, and why.
+/// Which of them failed, and why. What kept a socket from both dumps is said once.
 fn failed(sources: &[Source], misses: &[Miss]) -> String {
-    let miss = |miss: &Miss| {
-        let place = sources.get(miss.source).map(|source| source.endpoint.to_string());
-        format!("haproxy {}: {}", place.unwrap_or_default(), miss.why)
-    };
-    misses.iter().map(miss).collect::<Vec<_>>().join("; ")
+    let mut told: Vec<String> = Vec::new();
+    for misses in misses.chunk_by(|one, other| (one.source, &one.why) == (other.source, &other.why)) {
+        let Some(Miss { source, why, .. }) = misses.first() else { continue };
+        let place = sources.get(*source).map(|source| source.endpoint.to_string()).unwrap_or_default();
+        let requests = misses.iter().map(|miss| miss.request).collect::<Vec<_>>().join(" and ");
+        told.push(format!("haproxy {place}: {requests}: {why}"));
+    }
+    told.join("; ")
 }
 
 /// What was said last about pulls that were not as they should be.
@@ -136,5 +144,27 @@ impl Said {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_socket_from_both_dumps_is_said_once() {
+        let source = |name: &str| Source { endpoint: format!("/{name}").parse().unwrap(), name: name.into() };
+        let miss = |source, request, why: &str| Miss { source, request, why: why.into() };
+        let misses = [
+            miss(0, "show info", "refused"),
+            miss(0, "show stat", "refused"),
+            miss(1, "show info", "refused"),
+            miss(1, "show stat", "cut off"),
+        ];
+        assert_eq!(
+            failed(&[source("a"), source("b")], &misses),
+            "haproxy unix:///a: show info and show stat: refused; haproxy unix:///b: show info: refused; \
+             haproxy unix:///b: show stat: cut off"
+        );
     }
 }

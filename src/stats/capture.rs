@@ -40,6 +40,8 @@ pub struct Patience {
 pub struct Miss {
     /// Number of the source.
     pub source: usize,
+    /// What was asked for: `show info` or `show stat`.
+    pub request: &'static str,
     /// Why.
     pub why: String,
 }
@@ -162,16 +164,15 @@ impl Fetch {
     }
 
     fn miss(self) -> Option<Miss> {
-        match self.stage {
-            Stage::Over(Ok(())) => None,
-            Stage::Over(Err(why)) => {
-                // What is left of it must not be taken for a dump.
-                let _ = std::fs::remove_file(&self.path);
-                let request = DUMPS.get(self.dump).map_or("", |(_, request, _)| request.trim_end());
-                Some(Miss { source: self.source, why: format!("{request}: {why}") })
-            }
-            _ => Some(Miss { source: self.source, why: "not asked".into() }),
-        }
+        let why = match self.stage {
+            Stage::Over(Ok(())) => return None,
+            Stage::Over(Err(why)) => why,
+            _ => "not asked".into(),
+        };
+        // What is left of it must not be taken for a dump.
+        let _ = std::fs::remove_file(&self.path);
+        let request = DUMPS.get(self.dump).map_or("", |(_, request, _)| request.trim_end());
+        Some(Miss { source: self.source, request, why })
     }
 }
 
@@ -291,7 +292,13 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         found.sort();
-        (found, misses.into_iter().map(|miss| format!("{}: {}", miss.source, miss.why)).collect())
+        (
+            found,
+            misses
+                .into_iter()
+                .map(|miss| format!("{}: {}: {}", miss.source, miss.request, miss.why))
+                .collect(),
+        )
     }
 
     #[test]
@@ -361,6 +368,6 @@ mod tests {
         let patience = Patience { retries: 1000, total: Duration::from_millis(100), ..PATIENCE };
         let misses = capture(&[source], directory.path(), &patience).unwrap();
         assert_eq!(misses.len(), 2);
-        assert!(misses[0].why.starts_with("show info: cannot connect: "), "{misses:?}");
+        assert!(misses[0].why.starts_with("cannot connect: "), "{misses:?}");
     }
 }

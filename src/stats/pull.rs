@@ -82,6 +82,12 @@ impl Tick {
         Self { wait, at: now + wait, interval }
     }
 
+    /// How many more have come when this one is over, so long after it was due.
+    #[must_use]
+    pub fn missed(&self, late: Duration) -> u128 {
+        late.as_nanos() / self.interval.as_nanos().max(1)
+    }
+
     /// Its time in epoch seconds; where the clock was set in the meantime, that which the clock shows `now`.
     #[must_use]
     pub fn time(&self, now: Duration) -> u64 {
@@ -169,6 +175,14 @@ mod tests {
         assert_eq!(wait(millis(1_000_000)), ten);
         assert_eq!(wait(millis(1_009_500)), millis(500));
         assert_eq!(Tick::after(Duration::ZERO, Duration::ZERO).wait, Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn ticks_that_came_during_a_pull_are_missed() {
+        let tick = Tick::after(Duration::from_secs(1003), Duration::from_secs(10));
+        for (late, missed) in [(0, 0), (9, 0), (10, 1), (35, 3)] {
+            assert_eq!(tick.missed(Duration::from_secs(late)), missed, "{late}");
+        }
     }
 
     #[test]

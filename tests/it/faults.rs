@@ -93,6 +93,7 @@ fn refusals_for_good_are_told_once_and_not_repeated() {
         fake.on("set server app/a1", [reply(text)]);
         listener.process("a1", "STOPPED");
         listener.expect_log(message);
+        fake.expect_count(1);
         for_a_while(Duration::from_millis(500), || assert_eq!(fake.setters().len(), 1, "{text}"));
         let told = listener.log().lines().filter(|line| line.contains("error: ")).count();
         assert_eq!(told, 1, "{}", listener.log());
@@ -130,7 +131,7 @@ fn a_hanging_haproxy_never_holds_up_supervisord() {
     }
     // A thousand events would take more than five hours if each waited for its command.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    assert_eq!(fake.setters().len(), 1);
+    fake.expect_count(1);
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_slow_accept_is_waited_for() {
     fake.expect("set server app/a2 state maint");
     let log = listener.finish();
     assert!(!log.contains("warn: haproxy"), "{log}");
-    assert_eq!(fake.setters().len(), 2, "each was sent once");
+    fake.expect_count(2);
 }
 
 #[test]
@@ -264,6 +265,7 @@ fn a_process_on_its_way_out_does_not_fool_the_poller() {
             reply(&survey("MAINT")),
         ],
     );
+    fake.expect_count(1);
     for_a_while(Duration::from_millis(500), || assert_eq!(fake.setters().len(), 1));
     assert!(!listener.log().contains("restarted"), "{}", listener.log());
     listener.finish();
@@ -279,7 +281,7 @@ fn a_cut_or_foreign_survey_changes_nothing() {
         listener.process("a1", "STOPPED");
         fake.on("show info", [reply(text)]);
         listener.expect_log("show info;show stat -1 4 -1: ");
-        assert_eq!(fake.setters().len(), 1, "{text}");
+        fake.expect_count(1);
         listener.finish();
     }
 }
@@ -296,7 +298,7 @@ fn a_gate_is_asked_for_only_when_a_checked_server_leaves_maint() {
         fake.on("show servers state", [reply(&state)]);
         fake.on("set server", [reply("\n\n")]);
         listener.process("a1", "RUNNING");
-        assert_eq!(fake.setters(), [expected]);
+        fake.expect_all([expected]);
         listener.finish();
     }
 }

@@ -36,15 +36,15 @@ fn a_held_server_is_in_maint_whatever_its_program_does_until_its_release() {
     listener.process("a1", "RUNNING");
     listener.order(HOLD);
     let held = ["set server app/a1 state ready", "set server app/a1 state maint"];
-    assert_eq!(fake.setters(), held, "it was answered before it was tried");
+    fake.expect_all(held);
     for state in ["STOPPING", "STOPPED", "STARTING", "RUNNING"] {
         listener.process("a1", state);
     }
-    assert_eq!(fake.setters(), held);
+    fake.expect_all(held);
     listener.order(RELEASE);
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state ready");
+    fake.expect_last("set server app/a1 state ready");
     listener.process("a1", "STOPPING");
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state drain");
+    fake.expect_last("set server app/a1 state drain");
     let log = listener.finish();
     for expected in [
         "info: held by root: new disk: app/a1",
@@ -66,7 +66,7 @@ fn a_claimed_server_is_less_available_until_its_command_says_so() {
     listener.process("a1", "RUNNING");
     listener.order(UNCLAIM);
     let states = ["ready", "drain", "maint", "drain", "ready"];
-    assert_eq!(fake.setters(), states.map(|state| format!("set server app/a1 state {state}")));
+    fake.expect_all(states.map(|state| format!("set server app/a1 state {state}")));
     let log = listener.finish();
     assert_eq!(log.matches("info: claimed by update 7: app/a1 drain, for 300 s").count(), 1, "{log}");
     assert_eq!(log.matches("debug: claimed by update 7: app/a1 drain, for 300 s").count(), 1, "{log}");
@@ -79,9 +79,9 @@ fn a_claim_that_is_not_renewed_expires() {
     let mut listener = start(directory.path(), &fake, &[]);
     listener.process("a1", "RUNNING");
     listener.order(&claim("maint", 1));
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state maint");
+    fake.expect_last("set server app/a1 state maint");
     eventually("the end of the claim", || (fake.setters().len() == 3).then_some(()));
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state ready");
+    fake.expect_last("set server app/a1 state ready");
     listener.expect_log(
         "warn: the claim of update 7 on app/a1 has expired: its command ended without a word; following the \
          programs again",
@@ -124,8 +124,8 @@ fn an_order_that_comes_again_is_not_followed_again() {
     listener.numbered(5, "REMOTE_COMMUNICATION", &payload(HOLD));
     listener.numbered(6, "REMOTE_COMMUNICATION", &payload(RELEASE));
     listener.numbered(5, "REMOTE_COMMUNICATION", &payload(HOLD));
-    assert_eq!(fake.setters().len(), 3);
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state ready");
+    fake.expect_count(3);
+    fake.expect_last("set server app/a1 state ready");
     listener.finish();
 }
 
@@ -134,7 +134,7 @@ fn a_server_that_no_program_stands_for_is_held_and_then_left_as_it_is() {
     let (directory, fake) = place();
     let mut listener = start(directory.path(), &fake, &[]);
     listener.order(&HOLD.replace("a1", "x1"));
-    assert_eq!(fake.setters(), ["set server app/x1 state maint"]);
+    fake.expect_all(["set server app/x1 state maint"]);
     listener.order(&RELEASE.replace("a1", "x1"));
     listener.expect_log("warn: left as they are, for no program is known that they stand for: app/x1");
     // Everything that is wanted is told again, and this is not.
@@ -162,9 +162,9 @@ fn a_hold_outlives_the_listener_and_a_claim_does_not() {
     listener.process("a2", "RUNNING");
     eventually("all setters", || (fake.setters().len() == 4).then_some(()));
     let setters = ["a1 state maint", "a2 state drain", "a1 state maint", "a2 state ready"];
-    assert_eq!(fake.setters(), setters.map(|setter| format!("set server app/{setter}")));
+    fake.expect_all(setters.map(|setter| format!("set server app/{setter}")));
     listener.order(RELEASE);
-    assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state ready");
+    fake.expect_last("set server app/a1 state ready");
     listener.finish();
 
     let log = start(directory.path(), &fake, &options).finish();
@@ -203,7 +203,7 @@ fn a_file_that_cannot_be_written_is_warned_of_and_the_hold_stands() {
         let mut listener = start(directory.path(), &fake, &["--holds-file", path]);
         listener.process("a1", "RUNNING");
         listener.order(HOLD);
-        assert_eq!(fake.setters().last().unwrap(), "set server app/a1 state maint");
+        fake.expect_last("set server app/a1 state maint");
         listener.expect_log(&format!("warn: holds file `{path}`: {cause}"));
         listener.expect_log("a restart of this listener will not know of this hold; ");
         listener.expect_log("`--holds-file`");

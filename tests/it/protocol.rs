@@ -36,7 +36,7 @@ fn every_row_of_the_table_becomes_a_command() {
     ] {
         listener.process("a1", state);
         expected.push(format!("set server app/a1 state {action}"));
-        assert_eq!(fake.setters(), expected, "{state}: it was answered before it was tried");
+        fake.expect_all(&expected);
     }
     listener.finish();
     assert!(fake.reads().iter().all(|reads| *reads == 1), "each command is one write: {:?}", fake.reads());
@@ -47,7 +47,7 @@ fn the_table_can_be_overridden() {
     let (mut listener, fake, _directory) = start(&["--action", "STOPPING=maint", "--action", "exited=drain"]);
     listener.process("a1", "STOPPING");
     listener.process("a2", "EXITED");
-    assert_eq!(fake.setters(), ["set server app/a1 state maint", "set server app/a2 state drain"]);
+    fake.expect_all(["set server app/a1 state maint", "set server app/a2 state drain"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn events_in_pieces_and_events_in_a_row_are_the_same() {
         + &event(2, "PROCESS_STATE_STOPPED", &stopped("a3"));
     listener.write(two.as_bytes());
     listener.expect_output("RESULT 2\nOKREADY\nRESULT 2\nOKREADY\n");
-    assert_eq!(fake.setters().len(), 3);
+    fake.expect_count(3);
     listener.finish();
 }
 
@@ -108,7 +108,7 @@ fn an_older_or_repeated_event_changes_nothing() {
     listener.numbered(7, "PROCESS_STATE_STOPPED", payload);
     listener.numbered(3, "PROCESS_STATE_RUNNING", payload);
     listener.numbered(7, "PROCESS_STATE_STOPPED", payload);
-    assert_eq!(fake.setters(), ["set server app/a1 state maint"]);
+    fake.expect_all(["set server app/a1 state maint"]);
     listener.finish();
 }
 
@@ -128,7 +128,7 @@ fn an_event_in_hand_is_finished_before_the_end() {
         listener.signal(signal);
         let (status, rest) = listener.wait();
         assert!(status.success() && rest.is_empty(), "{status} {rest:?}");
-        assert_eq!(fake.setters(), ["set server app/a1 state maint"]);
+        fake.expect_all(["set server app/a1 state maint"]);
         assert!(listener.log().contains("leaving without XML-RPC: servers are left as they are"));
     }
 }
@@ -158,7 +158,7 @@ fn hangup_sets_everything_again_and_other_signals_do_nothing() {
         listener.signal(signal);
     }
     listener.event("TICK_5", "when:5");
-    assert_eq!(fake.setters().len(), 1);
+    fake.expect_count(1);
     listener.signal(Signal::SIGHUP);
     crate::support::eventually("the second setter", || (fake.setters().len() == 2).then_some(()));
     listener.finish();
@@ -219,7 +219,7 @@ fn a_regular_file_and_a_device_can_be_stdin() {
         assert!(output.status.success(), "{log}");
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
-    assert_eq!(fake.setters(), ["set server app/a1 state maint"]);
+    fake.expect_all(["set server app/a1 state maint"]);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_switch_can_be_an_environment_variable() {
         listener.expect_log(if is_dry { "dry run, not sent: " } else { "`app/a1` set to maint" });
         listener.finish();
     }
-    assert_eq!(fake.setters().len(), 2);
+    fake.expect_count(2);
 }
 
 #[test]

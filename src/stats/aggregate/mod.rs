@@ -174,9 +174,6 @@ pub enum Fault {
     /// A column without which rows cannot be told apart.
     #[error("column `{0}` is missing in the header row")]
     Column(&'static str),
-    /// A header with nothing below.
-    #[error("no row follows the header")]
-    NoRows,
     /// A `show info` without a number.
     #[error("no line `Key: number`")]
     NoKeys,

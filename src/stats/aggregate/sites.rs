@@ -59,15 +59,14 @@ impl<'s> Sites<'s> {
         self.frontends.begin(&columns.frontend_metrics);
         self.backends.begin(&columns.backend_metrics);
         self.servers.begin(&columns.server_metrics);
-        let mut is_read = false;
+        // An HAProxy without any proxy has no rows.
         while let Some(row) = rows.next()? {
             if row.width != columns.width {
                 return Err(Fault::Width { row: row.number, width: row.width, expected: columns.width });
             }
             self.add_row(&columns, &row)?;
-            is_read = true;
         }
-        if is_read { Ok(()) } else { Err(Fault::NoRows) }
+        Ok(())
     }
 
     fn add_row(&mut self, columns: &Columns, row: &Row<'_>) -> Result<(), Fault> {

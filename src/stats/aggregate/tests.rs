@@ -303,6 +303,12 @@ fn a_column_that_some_lack_is_0_there_and_one_that_all_lack_is_left_out() {
 }
 
 #[test]
+fn an_haproxy_without_proxies_has_no_rows() {
+    let told = lines(&[], &[format!("{HEADER}\n")], &Scope::default(), PLAIN).unwrap();
+    assert!(told.contains("MetricsFrontend 1 ") && !told.contains(".frontend."), "{told}");
+}
+
+#[test]
 fn what_is_damaged_is_named() {
     let fault = |stats: &[&str]| {
         let stats: Vec<String> = stats.iter().map(|text| (*text).to_owned()).collect();
@@ -319,7 +325,7 @@ fn what_is_damaged_is_named() {
         fault(&["# pxname,svname,\n\n"]),
         "`show stat` number 1: column `type` is missing in the header row"
     );
-    assert_eq!(fault(&[&format!("{HEADER}\n")]), "`show stat` number 1: no row follows the header");
+    assert_eq!(fault(&[HEADER]), "`show stat` number 1: it is cut off: the empty line at its end is missing");
     assert_eq!(fault(&[good.trim_end()]), "`show stat` number 1: row 1: it is cut off");
     assert_eq!(
         fault(&[&good, &good[..good.len() - 1]]),

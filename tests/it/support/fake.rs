@@ -79,6 +79,32 @@ impl FakeHaproxy {
         script.lines.iter().filter(|line| line.starts_with("set ")).cloned().collect()
     }
 
+    /// Waits until as many commands as these have changed something: they are to be these. An event may be answered
+    /// before, where the machine is busy.
+    #[track_caller]
+    pub(crate) fn expect_all<T: AsRef<str>>(&self, expected: impl AsRef<[T]>) {
+        let expected: Vec<&str> = expected.as_ref().iter().map(AsRef::as_ref).collect();
+        self.expect_count(expected.len());
+        assert_eq!(self.setters(), expected);
+    }
+
+    /// Waits until this was the last one.
+    #[track_caller]
+    pub(crate) fn expect_last(&self, line: &str) {
+        eventually(&format!("`{line}` as the last of {:?}", self.setters()), || {
+            (self.setters().last()? == line).then_some(())
+        });
+    }
+
+    /// Waits for so many; more are too many.
+    #[track_caller]
+    pub(crate) fn expect_count(&self, count: usize) {
+        eventually(&format!("{count} setters, not {:?}", self.setters()), || {
+            (self.setters().len() >= count).then_some(())
+        });
+        assert_eq!(self.setters().len(), count, "{:?}", self.setters());
+    }
+
     /// Waits for this setter.
     #[track_caller]
     pub(crate) fn expect(&self, line: &str) {
