@@ -183,11 +183,14 @@ impl Spool {
 
     /// Sets a snapshot aside that cannot be understood; gives where it is now.
     pub fn set_aside(&self, snapshot: &Snapshot, reason: &str) -> Result<PathBuf, SpoolError> {
-        let quarantine = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
-        fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
-        let path = move_to(&quarantine, snapshot)?;
-        let file = path.join(REASON);
-        fs::write(&file, format!("{reason}\n")).map_err(system(&file, "cannot be written"))?;
+        let into = |quarantine: PathBuf| {
+            fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
+            move_to(&quarantine, snapshot)
+        };
+        let beside = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
+        // The spool may be a file system of its own, or what is above it somebody else's.
+        let path = into(beside).or_else(|_| into(self.ready.join(format!(".{QUARANTINE}"))))?;
+        write_reason(&path, &format!("{reason}\n"))?;
         Ok(path)
     }
 }
@@ -245,6 +248,22 @@ fn move_to(directory: &Path, snapshot: &Snapshot) -> Result<PathBuf, SpoolError>
             Ok(()) => return Ok(path),
             Err(error) if is_taken(&error) && number < MAX_NUMBER => number += 1,
             Err(error) => return Err(system(&path, "cannot be moved here")(error)),
+        }
+    }
+}
+
+/// What has the name already is part of what is kept: it is neither written over nor, being a pipe, waited for.
+fn write_reason(directory: &Path, text: &str) -> Result<(), SpoolError> {
+    let mut number = 0;
+    loop {
+        let file = match number {
+            0 => directory.join(REASON),
+            _ => directory.join(format!("{REASON}.{number}")),
+        };
+        let written = File::options().write(true).create_new(true).open(&file);
+        match written.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_NUMBER => number += 1,
+            written => return written.map_err(system(&file, "cannot be written")),
         }
     }
 }
@@ -347,6 +366,16 @@ mod tests {
         let reason = fs::read_to_string(quarantine.join("1000.1/reason")).unwrap();
         assert_eq!(reason, "a_stat: row 3: it is cut off\n");
         assert!(quarantine.join("1000/a_info").exists());
+    }
+
+    #[test]
+    fn a_reason_takes_the_place_of_nothing() {
+        let (directory, spool) = spool();
+        let snapshot = add(&spool, 1000);
+        fs::write(snapshot.path.join("reason"), "somebody's").unwrap();
+        spool.set_aside(&snapshot, "`reason` is foreign").unwrap();
+        let read = |name| fs::read_to_string(directory.path().join("quarantine/1000").join(name)).unwrap();
+        assert_eq!([read("reason"), read("reason.1")], ["somebody's", "`reason` is foreign\n"]);
     }
 
     #[test]
