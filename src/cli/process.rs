@@ -26,9 +26,13 @@ pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
     let begun = begin(&args.pipeline, args.dir.as_deref(), Part::Process)?;
     let Begin::With(settings) = begun else { return Ok(0) };
     let mut vigil = Vigil::new()?;
-    let Some(_lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
+    let Some(lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
     let delivery = start(&settings, !args.pipeline.once)?;
-    if args.pipeline.once { once(&delivery, &mut vigil) } else { go_on(&settings, &delivery, &mut vigil) }
+    if args.pipeline.once {
+        once(&delivery, &mut vigil)
+    } else {
+        go_on(&settings, lock, &delivery, &mut vigil)
+    }
 }
 
 /// Waits until nobody else has the spool; `None` where the end was asked for before.
@@ -44,6 +48,7 @@ fn lock(settings: &Settings, vigil: &mut Vigil) -> Result<Option<SpoolLock>, Fai
             warn!("another process has `{}`; waiting until it is gone", directory.display());
             is_said = true;
         }
+        notify(NotifyState::Watchdog);
         if vigil.wait(Instant::now() + LOCK_INTERVAL)? {
             return Ok(None);
         }
@@ -93,15 +98,21 @@ fn once<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> 
 /// Delivers what is there and what comes, until a signal.
 fn go_on<R: Send + Sync + 'static>(
     settings: &Settings,
+    mut lock: SpoolLock,
     delivery: &Delivery<R>,
     vigil: &mut Vigil,
 ) -> Result<u8, Failure> {
-    let arrivals = watch(settings);
-    if let Some(arrivals) = &arrivals {
-        vigil.watch(arrivals.as_fd())?;
-    }
+    let directory = &settings.process.src_dir;
+    let mut arrivals = watch(settings, vigil)?;
     notify(NotifyState::Ready);
     loop {
+        // It was taken away, and there is another now, which neither the lock nor the kernel's word is of. Where there
+        // is none, none is made: what was mounted there may come back.
+        if directory.is_dir() && !lock.is_of(directory) {
+            let Some(another) = self::lock(settings, vigil)? else { break };
+            lock = another;
+            arrivals = watch(settings, vigil)?;
+        }
         delivery.refresh();
         notify(NotifyState::Watchdog);
         if vigil.wait(Instant::now() + settings.process.liveness_check_interval)? {
@@ -117,18 +128,20 @@ fn go_on<R: Send + Sync + 'static>(
 }
 
 /// Word of arrivals, where the kernel gives it.
-fn watch(settings: &Settings) -> Option<Arrivals> {
+fn watch(settings: &Settings, vigil: &Vigil) -> Result<Option<Arrivals>, Failure> {
     let directory = &settings.process.src_dir;
     let interval = settings.process.liveness_check_interval;
-    let watched = Arrivals::watch(directory);
-    watched
-        .inspect_err(|error| {
-            warn!(
-                "`{}` cannot be watched ({error}); it is looked at every {interval:?}",
-                directory.display()
-            );
-        })
-        .ok()
+    match Arrivals::watch(directory) {
+        Ok(arrivals) => {
+            vigil.watch(arrivals.as_fd())?;
+            Ok(Some(arrivals))
+        }
+        Err(error) => {
+            let directory = directory.display();
+            warn!("`{directory}` cannot be watched ({error}); it is looked at every {interval:?}");
+            Ok(None)
+        }
+    }
 }
 
 /// A second signal ends it at once.

@@ -34,7 +34,17 @@ pub struct Snapshot {
 
 /// The sole right to take snapshots out of a spool.
 #[derive(Debug)]
-pub struct SpoolLock(#[allow(dead_code, reason = "it is held, not looked at")] Flock<File>);
+pub struct SpoolLock(Flock<File>);
+
+impl SpoolLock {
+    /// Whether it is that of the directory at this path, which may have been taken away and made anew.
+    #[must_use]
+    pub fn is_of(&self, ready: &Path) -> bool {
+        let place = |data: fs::Metadata| (data.dev(), data.ino());
+        let locked = self.0.metadata().map(place);
+        locked.is_ok_and(|locked| fs::metadata(ready).map(place).is_ok_and(|found| found == locked))
+    }
+}
 
 /// A snapshot in the making. What is dropped without [`Spool::add`] is removed.
 #[derive(Debug)]
@@ -67,7 +77,7 @@ pub enum SpoolError {
     },
 }
 
-/// What is set aside goes here, beside the spool.
+/// What is set aside goes here, beside the spool; where that cannot be, within it, with a dot before its name.
 const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
@@ -143,6 +153,8 @@ impl Spool {
     /// Removes a snapshot that was delivered. It is renamed first, so that no half of it is ever taken for a
     /// whole one.
     pub fn remove(&self, snapshot: &Snapshot) -> Result<(), SpoolError> {
+        // It may have been taken away together with the spool.
+        fs::create_dir_all(&self.drafts).map_err(system(&self.drafts, "cannot be made"))?;
         let gone = move_to(&self.drafts, snapshot)?;
         fs::remove_dir_all(&gone).map_err(system(&gone, "cannot be removed"))
     }
@@ -302,6 +314,12 @@ mod tests {
         spool.add(draft).unwrap()
     }
 
+    fn add_by_hand(spool: &Spool, time: u64) -> Snapshot {
+        let path = spool.ready.join(time.to_string());
+        fs::create_dir(&path).unwrap();
+        Snapshot { time, number: 0, path }
+    }
+
     fn names(spool: &Spool) -> Vec<String> {
         let name = |snapshot: Snapshot| snapshot.path.file_name().unwrap().to_str().unwrap().to_owned();
         spool.snapshots().unwrap().into_iter().map(name).collect()
@@ -401,11 +419,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_is_of_one_directory_whatever_its_name() {
+        let (directory, _spool) = spool();
+        let (ready, away) = (directory.path().join("ready"), directory.path().join("away"));
+        let lock = Spool::lock(&ready).unwrap().unwrap();
+        assert!(lock.is_of(&ready));
+        fs::rename(&ready, &away).unwrap();
+        assert!(lock.is_of(&away) && !lock.is_of(&ready));
+        fs::create_dir(&ready).unwrap();
+        assert!(!lock.is_of(&ready));
+    }
+
+    #[test]
     fn what_an_earlier_removal_has_left_is_in_nobodys_way() {
         let (directory, spool) = spool();
         let snapshot = add(&spool, 1000);
         fs::create_dir_all(directory.path().join("tmp/1000/x")).unwrap();
         spool.remove(&snapshot).unwrap();
+        assert!(names(&spool).is_empty());
+        fs::remove_dir_all(directory.path().join("tmp")).unwrap();
+        spool.remove(&add_by_hand(&spool, 1001)).unwrap();
         assert!(names(&spool).is_empty());
     }
 

@@ -192,3 +192,21 @@ fn a_failure_that_goes_on_is_said_once() {
     let said = shop.said.lock().unwrap();
     assert_eq!(said.iter().filter(|line| line.starts_with("WARN")).count(), 1, "{said:?}");
 }
+
+#[test]
+fn a_snapshot_whose_marks_cannot_be_read_holds_up_nobody() {
+    let shop = Shop::with(&[10, 20]);
+    let marks = shop.directory.path().join("ready/10/.taken");
+    fs::create_dir(&marks).unwrap();
+    let delivery = shop.start(vec![shop.till("a", true).0], true);
+    delivery.refresh();
+    assert!(delivery.is_idle(LONG));
+    assert_eq!(shop.got(), [("a", 20)]);
+    let said = shop.said.lock().unwrap().clone();
+    assert_eq!(said.iter().filter(|line| line.contains("10/.taken`: cannot be read")).count(), 1, "{said:?}");
+    fs::remove_dir(&marks).unwrap();
+    delivery.refresh();
+    assert!(delivery.is_idle(LONG));
+    assert_eq!(shop.got(), [("a", 10)]);
+    assert!(shop.has_said("INFO spool: it can be read again"), "{:?}", shop.said);
+}
