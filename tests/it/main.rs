@@ -13,11 +13,13 @@
 mod command_line;
 mod e2e;
 mod e2e_commands;
+mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
 mod faults;
 mod manual;
 mod orders;
+mod pipeline_faults;
 mod protocol;
 mod recipes;
 mod rooms;

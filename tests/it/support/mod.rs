@@ -5,6 +5,8 @@ mod commands;
 mod fake;
 mod haproxy;
 mod listener;
+mod pipeline;
+mod sink;
 mod supervisord;
 
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ pub(crate) use commands::{Load, Run, Running};
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
+pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.
