@@ -185,7 +185,14 @@ impl Spool {
     /// The destinations that have a snapshot already.
     pub fn marks(&self, snapshot: &Snapshot) -> Result<Vec<String>, SpoolError> {
         let path = snapshot.path.join(MARKS);
-        match fs::read(&path) {
+        // A pipe would be waited for.
+        let is_plain = fs::symlink_metadata(&path).map(|data| data.is_file());
+        let bytes = match is_plain {
+            Ok(false) => Err(io::Error::other("it is no plain file")),
+            Ok(true) => fs::read(&path),
+            Err(error) => Err(error),
+        };
+        match bytes {
             // The last line was cut off by a crash if it has no end.
             Ok(bytes) => Ok(lines(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
