@@ -8,7 +8,7 @@ mod board;
 mod event;
 mod retry;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -61,6 +61,8 @@ struct Desk<R> {
     lanes: usize,
     /// Looks at the spool that failed.
     trouble: Trouble,
+    /// Snapshots that can be neither read nor removed, and when that was said.
+    stuck: BTreeMap<Key, Instant>,
 }
 
 /// The same failure is said again after this long.
@@ -88,6 +90,7 @@ impl<R: Send + Sync + 'static> Delivery<R> {
                 is_leaving: false,
                 lanes: lanes.len(),
                 trouble: Trouble::default(),
+                stuck: BTreeMap::new(),
             }),
             changed: Condvar::new(),
         });
@@ -179,6 +182,7 @@ impl<R> Hall<R> {
 
     fn refresh(&self) -> Result<(), SpoolError> {
         let found = self.spool.snapshots()?;
+        self.forget_stuck(&found);
         let new = self.change(|board| board.refresh(found));
         let mut result = Ok(());
         let mut added = Vec::with_capacity(new.len());
@@ -216,8 +220,32 @@ impl<R> Hall<R> {
 
     /// It has to leave the spool, and cannot: that is tried again when the spool is looked at again.
     fn retain(&self, snapshot: &Snapshot, error: &SpoolError) {
-        self.change(|board| board.unreadable(key(snapshot)));
-        (self.tell)(&Event::Spool(error));
+        self.is_stuck(snapshot, &Event::Spool(error));
+    }
+
+    /// It is tried again when the spool is looked at again; until that helps, it is said now and then.
+    fn is_stuck(&self, snapshot: &Snapshot, event: &Event<'_>) {
+        let key = key(snapshot);
+        let mut desk = self.desk();
+        desk.board.unreadable(key);
+        let is_old = desk.stuck.get(&key).is_some_and(|said| said.elapsed() < REMINDER);
+        if !is_old {
+            desk.stuck.insert(key, Instant::now());
+        }
+        drop(desk);
+        self.changed.notify_all();
+        if !is_old {
+            (self.tell)(event);
+        }
+    }
+
+    /// What is gone is not stuck any more.
+    fn forget_stuck(&self, found: &[Snapshot]) {
+        let stuck = &mut self.desk().stuck;
+        if !stuck.is_empty() {
+            let there: BTreeSet<Key> = found.iter().map(key).collect();
+            stuck.retain(|key, _| there.contains(key));
+        }
     }
 
     // --- workers
@@ -230,8 +258,7 @@ impl<R> Hall<R> {
                 Err(ReadError::Bad(reason)) => self.set_aside(&snapshot, &reason),
                 Err(ReadError::Gone) => self.change(|board| board.removed(key)),
                 Err(error) => {
-                    self.change(|board| board.unreadable(key));
-                    (self.tell)(&Event::Unreadable { snapshot: &snapshot, error: &error });
+                    self.is_stuck(&snapshot, &Event::Unreadable { snapshot: &snapshot, error: &error });
                 }
             }
         }

@@ -210,3 +210,22 @@ fn a_snapshot_whose_marks_cannot_be_read_holds_up_nobody() {
     assert_eq!(shop.got(), [("a", 10)]);
     assert!(shop.has_said("INFO spool: it can be read again"), "{:?}", shop.said);
 }
+
+#[test]
+fn what_cannot_leave_the_spool_is_said_once_and_not_handed_over_again() {
+    let shop = Shop::with(&[10, 20]);
+    let done = shop.directory.path().join("ready/.done");
+    fs::remove_dir(&done).unwrap();
+    fs::write(&done, "in the way").unwrap();
+    let delivery = shop.start(vec![shop.till("a", true).0], true);
+    for _ in 0..3 {
+        assert!(delivery.is_idle(LONG));
+        delivery.refresh();
+    }
+    assert_eq!((shop.got(), shop.left()), (vec![("a", 10), ("a", 20)], vec![10, 20]));
+    let said = shop.said.lock().unwrap().clone();
+    assert_eq!(said.iter().filter(|line| line.starts_with("ERROR spool: ")).count(), 2, "{said:?}");
+    fs::remove_file(&done).unwrap();
+    delivery.refresh();
+    assert_eq!((shop.got(), shop.left()), (vec![], vec![]));
+}
