@@ -470,15 +470,19 @@ fn what_cannot_be_understood_is_set_aside_with_its_reason_and_the_others_go_on()
     for (name, files, _) in &bad {
         pipeline.feed(name, files);
     }
-    let odd: [(&str, Make); 3] = [
-        ("1013", |path| mkfifo(path, Mode::S_IRWXU).unwrap()),
-        ("1014", |path| symlink("/dev/zero", path).unwrap()),
-        ("1015", |path| fs::create_dir(path).unwrap()),
+    let fifo: Make = |path| mkfifo(path, Mode::S_IRWXU).unwrap();
+    let odd: [(&str, &str, Make); 5] = [
+        ("1013", "a.sock_stat", fifo),
+        ("1014", "a.sock_stat", |path| symlink("/dev/zero", path).unwrap()),
+        ("1015", "a.sock_stat", |path| fs::create_dir(path).unwrap()),
+        ("1016", ".origin", fifo),
+        ("1017", "reason", fifo),
     ];
-    for (name, make) in odd {
+    for (name, file, make) in odd {
         let path = pipeline.path(name);
         fs::create_dir(&path).unwrap();
-        make(&path.join("a.sock_stat"));
+        fs::write(path.join("a.sock_info"), &snapshot(3)["a.sock_info"]).unwrap();
+        make(&path.join(file));
         fs::rename(path, pipeline.incoming().join(name)).unwrap();
     }
     pipeline.feed("2000", &snapshot(3));
@@ -490,7 +494,9 @@ fn what_cannot_be_understood_is_set_aside_with_its_reason_and_the_others_go_on()
     let log = process.end();
     has_arrived(&sink, &[1000, 2000, 3000], &paths);
 
-    let reason = |name: &str| fs::read_to_string(pipeline.quarantine().join(name).join("reason")).unwrap();
+    let read =
+        |name: &str, file: &str| fs::read_to_string(pipeline.quarantine().join(name).join(file)).unwrap();
+    let reason = |name: &str| read(name, "reason");
     for (name, files, expected) in &bad {
         assert!(reason(name).starts_with(expected), "{name}: {}", reason(name));
         for (file, bytes) in files {
@@ -500,9 +506,10 @@ fn what_cannot_be_understood_is_set_aside_with_its_reason_and_the_others_go_on()
             );
         }
     }
-    for (name, _) in odd {
-        assert_eq!(reason(name), "a.sock_stat: it is no plain file\n");
+    for (name, file, _) in &odd[..4] {
+        assert_eq!(reason(name), format!("{file}: it is no plain file\n"));
     }
+    assert!(read("1017", "reason.1").starts_with("`reason` is foreign: "));
     assert_eq!(names(&pipeline.quarantine()).len(), bad.len() + odd.len());
     assert_eq!(log.matches(" is of no use and now at ").count(), bad.len() + odd.len(), "{log}");
 }
