@@ -67,8 +67,8 @@ fn whoever_is_killed_at_whatever_moment_no_snapshot_is_lost_or_half() {
     stored.insert(sink.times()[0], 1);
     let (mut pull_kills, mut process_kills, mut pulled) = (0, 0, 0);
     for round in 0..ROUNDS {
-        // Spread evenly over its life, from its start until its work is done, in no order.
-        let [of_pull, of_process] = lives.map(|life| life * (round * 79 % ROUNDS) / ROUNDS * 3 / 2);
+        // Spread evenly, in no order, from its start until twice the time that its work takes.
+        let [of_pull, of_process] = lives.map(|life| 2 * life * (round * 79 % ROUNDS) / ROUNDS);
         if round % 2 == 0 {
             let before = pipeline.waiting();
             let mut pull = pipeline.start_with("pull", &["--once"], &[]);
