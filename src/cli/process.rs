@@ -85,7 +85,7 @@ fn once<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> 
             break;
         }
     }
-    let _ = delivery.leave(LEAVE);
+    leave(delivery, vigil)?;
     match delivery.waiting() {
         0 => Ok(0),
         1 => Err(Failure::Failed(vec!["1 snapshot is not delivered and stays in the spool".into()])),
@@ -124,7 +124,8 @@ fn go_on<R: Send + Sync + 'static>(
     }
     notify(NotifyState::Stopping);
     info!("ended by a signal");
-    leave(delivery, vigil)
+    leave(delivery, vigil)?;
+    Ok(0)
 }
 
 /// Word of arrivals, where the kernel gives it.
@@ -144,8 +145,8 @@ fn watch(settings: &Settings, vigil: &Vigil) -> Result<Option<Arrivals>, Failure
     }
 }
 
-/// A second signal ends it at once.
-fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<u8, Failure> {
+/// Lets what is in hand be finished; a further signal ends that at once.
+fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<(), Failure> {
     let end = Instant::now() + LEAVE;
     while !delivery.leave(GLANCE) {
         if vigil.wait(Instant::now())? || Instant::now() >= end {
@@ -153,5 +154,5 @@ fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) ->
             break;
         }
     }
-    Ok(0)
+    Ok(())
 }
