@@ -30,8 +30,8 @@ pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
         let _lock = Spool::lock(&settings.process.src_dir)?.ok_or_else(|| taken(&settings))?;
         return once(&start(&settings, false)?, &mut vigil);
     }
-    let Some(_lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
-    go_on(&settings, &start(&settings, true)?, &mut vigil)
+    let Some(lock) = lock(&settings, &mut vigil)? else { return Ok(0) };
+    go_on(&settings, lock, &start(&settings, true)?, &mut vigil)
 }
 
 fn taken(settings: &Settings) -> Failure {
@@ -52,6 +52,7 @@ fn lock(settings: &Settings, vigil: &mut Vigil) -> Result<Option<SpoolLock>, Fai
             warn!("another process delivers from `{}`; waiting until it is gone", directory.display());
             is_said = true;
         }
+        notify(NotifyState::Watchdog);
         if vigil.wait(Instant::now() + LOCK_INTERVAL)? {
             return Ok(None);
         }
@@ -88,7 +89,7 @@ fn once<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> 
             break;
         }
     }
-    let _ = delivery.leave(LEAVE);
+    leave(delivery, vigil)?;
     match delivery.waiting() {
         0 => Ok(0),
         1 => Err(Failure::Failed(vec!["1 snapshot is not delivered and stays in the spool".into()])),
@@ -101,15 +102,21 @@ fn once<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> 
 /// Delivers what is there and what comes, until a signal.
 fn go_on<R: Send + Sync + 'static>(
     settings: &Settings,
+    mut lock: SpoolLock,
     delivery: &Delivery<R>,
     vigil: &mut Vigil,
 ) -> Result<u8, Failure> {
-    let arrivals = watch(settings);
-    if let Some(arrivals) = &arrivals {
-        vigil.watch(arrivals.as_fd())?;
-    }
+    let directory = &settings.process.src_dir;
+    let mut arrivals = watch(settings, vigil)?;
     notify(NotifyState::Ready);
     loop {
+        // It was taken away, and there is another now, which neither the lock nor the kernel's word is of. Where there
+        // is none, none is made: what was mounted there may come back.
+        if directory.is_dir() && !lock.is_of(directory) {
+            let Some(another) = self::lock(settings, vigil)? else { break };
+            lock = another;
+            arrivals = watch(settings, vigil)?;
+        }
         delivery.refresh();
         notify(NotifyState::Watchdog);
         if vigil.wait(Instant::now() + settings.process.liveness_check_interval)? {
@@ -121,26 +128,29 @@ fn go_on<R: Send + Sync + 'static>(
     }
     notify(NotifyState::Stopping);
     info!("ended by a signal");
-    leave(delivery, vigil)
+    leave(delivery, vigil)?;
+    Ok(0)
 }
 
 /// Word of arrivals, where the kernel gives it.
-fn watch(settings: &Settings) -> Option<Arrivals> {
+fn watch(settings: &Settings, vigil: &Vigil) -> Result<Option<Arrivals>, Failure> {
     let directory = &settings.process.src_dir;
     let interval = settings.process.liveness_check_interval;
-    let watched = Arrivals::watch(directory);
-    watched
-        .inspect_err(|error| {
-            warn!(
-                "`{}` cannot be watched ({error}); it is looked at every {interval:?}",
-                directory.display()
-            );
-        })
-        .ok()
+    match Arrivals::watch(directory) {
+        Ok(arrivals) => {
+            vigil.watch(arrivals.as_fd())?;
+            Ok(Some(arrivals))
+        }
+        Err(error) => {
+            let directory = directory.display();
+            warn!("`{directory}` cannot be watched ({error}); it is looked at every {interval:?}");
+            Ok(None)
+        }
+    }
 }
 
-/// A second signal ends it at once.
-fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<u8, Failure> {
+/// Lets what is in hand be finished; a further signal ends that at once.
+fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) -> Result<(), Failure> {
     let end = Instant::now() + LEAVE;
     while !delivery.leave(GLANCE) {
         if vigil.wait(Instant::now())? || Instant::now() >= end {
@@ -148,5 +158,5 @@ fn leave<R: Send + Sync + 'static>(delivery: &Delivery<R>, vigil: &mut Vigil) ->
             break;
         }
     }
-    Ok(0)
+    Ok(())
 }

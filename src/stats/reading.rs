@@ -56,6 +56,9 @@ pub const MAX_DUMP: usize = 64 << 20;
 /// The file that tells whose a snapshot is, where it is not this machine's: a line with a name.
 pub(super) const ORIGIN: &str = ".origin";
 
+/// No more of a strange name is quoted.
+const QUOTED: usize = 64;
+
 /// How the files of a snapshot are named, after the name of the socket.
 const ENDS: [&str; 2] = ["_info", "_stat"];
 
@@ -145,12 +148,18 @@ fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
 }
 
 fn origin(directory: &Path) -> Result<Option<String>, ReadError> {
-    let path = directory.join(ORIGIN);
-    match fs::read_to_string(&path) {
-        Ok(name) => Ok(Some(name.trim_end().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(system(&path)(error)),
+    let mut text = Vec::new();
+    let name = match load(&directory.join(ORIGIN), &mut text) {
+        Ok(text) => text.trim_end(),
+        Err(ReadError::Gone) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // It becomes a part of paths, and so of lines.
+    if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        let start: String = name.chars().take(QUOTED).collect();
+        return Err(ReadError::Bad(format!("{ORIGIN}: `{}` is no name", start.escape_debug())));
     }
+    Ok(Some(name.to_owned()))
 }
 
 fn bad(path: &Path, error: &SnapshotError) -> ReadError {
@@ -229,6 +238,17 @@ mod tests {
         let scope = Scope::default();
         let reading = Reading::of(&snapshot, &scope).unwrap();
         assert_eq!(reading.origin.as_deref(), Some("lb-02.example.com"));
+    }
+
+    #[test]
+    fn whose_a_snapshot_is_must_be_a_name_in_a_plain_file() {
+        for (name, shown) in [("", ""), ("a b", "a b"), ("a 1 1\nb", "a 1 1\\nb")] {
+            let (_directory, snapshot) = snapshot(&[("a_info", INFO), (ORIGIN, name)]);
+            assert_eq!(read(&snapshot).unwrap_err(), format!(".origin: `{shown}` is no name"));
+        }
+        let (_directory, snapshot) = snapshot(&[("a_info", INFO)]);
+        symlink("/dev/zero", snapshot.path.join(ORIGIN)).unwrap();
+        assert_eq!(read(&snapshot).unwrap_err(), ".origin: it is no plain file");
     }
 
     #[test]

@@ -34,7 +34,17 @@ pub struct Snapshot {
 
 /// The sole right to take snapshots out of a spool.
 #[derive(Debug)]
-pub struct SpoolLock(#[allow(dead_code, reason = "it is held, not looked at")] Flock<File>);
+pub struct SpoolLock(Flock<File>);
+
+impl SpoolLock {
+    /// Whether it is that of the directory at this path, which may have been taken away and made anew.
+    #[must_use]
+    pub fn is_of(&self, ready: &Path) -> bool {
+        let place = |data: fs::Metadata| (data.dev(), data.ino());
+        let locked = self.0.metadata().map(place);
+        locked.is_ok_and(|locked| fs::metadata(ready).map(place).is_ok_and(|found| found == locked))
+    }
+}
 
 /// A snapshot in the making. What is dropped without [`Spool::add`] is removed.
 #[derive(Debug)]
@@ -67,7 +77,7 @@ pub enum SpoolError {
     },
 }
 
-/// What is set aside goes here, beside the spool.
+/// What is set aside goes here, beside the spool; where that cannot be, within it, with a dot before its name.
 const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
@@ -143,6 +153,8 @@ impl Spool {
     /// Removes a snapshot that was delivered. It is renamed first, so that no half of it is ever taken for a
     /// whole one.
     pub fn remove(&self, snapshot: &Snapshot) -> Result<(), SpoolError> {
+        // It may have been taken away together with the spool.
+        fs::create_dir_all(&self.drafts).map_err(system(&self.drafts, "cannot be made"))?;
         let gone = move_to(&self.drafts, snapshot)?;
         fs::remove_dir_all(&gone).map_err(system(&gone, "cannot be removed"))
     }
@@ -173,7 +185,14 @@ impl Spool {
     /// The destinations that have a snapshot already.
     pub fn marks(&self, snapshot: &Snapshot) -> Result<Vec<String>, SpoolError> {
         let path = snapshot.path.join(MARKS);
-        match fs::read(&path) {
+        // A pipe would be waited for.
+        let is_plain = fs::symlink_metadata(&path).map(|data| data.is_file());
+        let bytes = match is_plain {
+            Ok(false) => Err(io::Error::other("it is no plain file")),
+            Ok(true) => fs::read(&path),
+            Err(error) => Err(error),
+        };
+        match bytes {
             // The last line was cut off by a crash if it has no end.
             Ok(bytes) => Ok(lines(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -183,11 +202,14 @@ impl Spool {
 
     /// Sets a snapshot aside that cannot be understood; gives where it is now.
     pub fn set_aside(&self, snapshot: &Snapshot, reason: &str) -> Result<PathBuf, SpoolError> {
-        let quarantine = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
-        fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
-        let path = move_to(&quarantine, snapshot)?;
-        let file = path.join(REASON);
-        fs::write(&file, format!("{reason}\n")).map_err(system(&file, "cannot be written"))?;
+        let into = |quarantine: PathBuf| {
+            fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
+            move_to(&quarantine, snapshot)
+        };
+        let beside = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
+        // The spool may be a file system of its own, or what is above it somebody else's.
+        let path = into(beside).or_else(|_| into(self.ready.join(format!(".{QUARANTINE}"))))?;
+        write_reason(&path, &format!("{reason}\n"))?;
         Ok(path)
     }
 }
@@ -249,6 +271,22 @@ fn move_to(directory: &Path, snapshot: &Snapshot) -> Result<PathBuf, SpoolError>
     }
 }
 
+/// What has the name already is part of what is kept: it is neither written over nor, being a pipe, waited for.
+fn write_reason(directory: &Path, text: &str) -> Result<(), SpoolError> {
+    let mut number = 0;
+    loop {
+        let file = match number {
+            0 => directory.join(REASON),
+            _ => directory.join(format!("{REASON}.{number}")),
+        };
+        let written = File::options().write(true).create_new(true).open(&file);
+        match written.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_NUMBER => number += 1,
+            written => return written.map_err(system(&file, "cannot be written")),
+        }
+    }
+}
+
 fn lines(text: &str) -> Vec<String> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
 }
@@ -281,6 +319,12 @@ mod tests {
         let draft = spool.draft(time).unwrap();
         fs::write(draft.path().join("a_info"), "Pid: 1\n\n").unwrap();
         spool.add(draft).unwrap()
+    }
+
+    fn add_by_hand(spool: &Spool, time: u64) -> Snapshot {
+        let path = spool.ready.join(time.to_string());
+        fs::create_dir(&path).unwrap();
+        Snapshot { time, number: 0, path }
     }
 
     fn names(spool: &Spool) -> Vec<String> {
@@ -350,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_takes_the_place_of_nothing() {
+        let (directory, spool) = spool();
+        let snapshot = add(&spool, 1000);
+        fs::write(snapshot.path.join("reason"), "somebody's").unwrap();
+        spool.set_aside(&snapshot, "`reason` is foreign").unwrap();
+        let read = |name| fs::read_to_string(directory.path().join("quarantine/1000").join(name)).unwrap();
+        assert_eq!([read("reason"), read("reason.1")], ["somebody's", "`reason` is foreign\n"]);
+    }
+
+    #[test]
     fn what_a_destination_has_is_noted_in_the_snapshot() {
         let (_directory, spool) = spool();
         let snapshot = add(&spool, 1000);
@@ -372,11 +426,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_is_of_one_directory_whatever_its_name() {
+        let (directory, _spool) = spool();
+        let (ready, away) = (directory.path().join("ready"), directory.path().join("away"));
+        let lock = Spool::lock(&ready).unwrap().unwrap();
+        assert!(lock.is_of(&ready));
+        fs::rename(&ready, &away).unwrap();
+        assert!(lock.is_of(&away) && !lock.is_of(&ready));
+        fs::create_dir(&ready).unwrap();
+        assert!(!lock.is_of(&ready));
+    }
+
+    #[test]
     fn what_an_earlier_removal_has_left_is_in_nobodys_way() {
         let (directory, spool) = spool();
         let snapshot = add(&spool, 1000);
         fs::create_dir_all(directory.path().join("tmp/1000/x")).unwrap();
         spool.remove(&snapshot).unwrap();
+        assert!(names(&spool).is_empty());
+        fs::remove_dir_all(directory.path().join("tmp")).unwrap();
+        spool.remove(&add_by_hand(&spool, 1001)).unwrap();
         assert!(names(&spool).is_empty());
     }
 

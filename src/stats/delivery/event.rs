@@ -61,6 +61,8 @@ pub enum Event<'e> {
     },
     /// The spool cannot be used for now.
     Spool(&'e SpoolError),
+    /// It can be looked at again.
+    SpoolBack,
 }
 
 impl Event<'_> {
@@ -69,7 +71,7 @@ impl Event<'_> {
     pub fn level(&self) -> Level {
         match self {
             Self::Taken { .. } | Self::Finished(_) | Self::Failed { is_old: true, .. } => Level::Debug,
-            Self::Recovered { .. } => Level::Info,
+            Self::Recovered { .. } | Self::SpoolBack => Level::Info,
             Self::Failed { .. } | Self::Unreadable { .. } => Level::Warn,
             Self::SetAside { .. } | Self::Spool(_) => Level::Error,
         }
@@ -105,6 +107,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "snapshot `{}`: {error}; it is tried again", snapshot.path.display())
             }
             Self::Spool(error) => write!(f, "spool: {error}"),
+            Self::SpoolBack => f.write_str("spool: it can be read again"),
         }
     }
 }

@@ -8,7 +8,8 @@ mod board;
 mod event;
 mod retry;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -58,6 +59,10 @@ struct Desk<R> {
     is_leaving: bool,
     /// Lanes that have not ended.
     lanes: usize,
+    /// Looks at the spool that failed.
+    trouble: Trouble,
+    /// Snapshots that can be neither read nor removed, and when that was said.
+    stuck: BTreeMap<Key, Instant>,
 }
 
 /// The same failure is said again after this long.
@@ -80,7 +85,13 @@ impl<R: Send + Sync + 'static> Delivery<R> {
             read: Box::new(read),
             tell: Box::new(tell),
             endures,
-            desk: Mutex::new(Desk { board, is_leaving: false, lanes: lanes.len() }),
+            desk: Mutex::new(Desk {
+                board,
+                is_leaving: false,
+                lanes: lanes.len(),
+                trouble: Trouble::default(),
+                stuck: BTreeMap::new(),
+            }),
             changed: Condvar::new(),
         });
         for (number, lane) in lanes.into_iter().enumerate() {
@@ -96,8 +107,19 @@ impl<R: Send + Sync + 'static> Delivery<R> {
 
     /// Looks at the spool anew.
     pub fn refresh(&self) {
-        if let Err(error) = self.0.refresh() {
-            (self.0.tell)(&Event::Spool(&error));
+        match self.0.refresh() {
+            Ok(()) => {
+                let trouble = std::mem::take(&mut self.0.desk().trouble);
+                if trouble.failures > 0 {
+                    (self.0.tell)(&Event::SpoolBack);
+                }
+            }
+            Err(error) => {
+                let is_old = self.0.desk().trouble.meets(&error);
+                if !is_old {
+                    (self.0.tell)(&Event::Spool(&error));
+                }
+            }
         }
     }
 
@@ -160,17 +182,22 @@ impl<R> Hall<R> {
 
     fn refresh(&self) -> Result<(), SpoolError> {
         let found = self.spool.snapshots()?;
+        self.forget_stuck(&found);
         let new = self.change(|board| board.refresh(found));
-        let takers: Vec<_> = new.iter().map(|snapshot| self.takers(snapshot)).collect::<Result<_, _>>()?;
-        self.change(|board| {
-            for (snapshot, taken) in new.into_iter().zip(takers) {
-                board.add(snapshot, taken);
+        let mut result = Ok(());
+        let mut added = Vec::with_capacity(new.len());
+        for snapshot in new {
+            match self.takers(&snapshot) {
+                Ok(taken) => added.push((snapshot, taken)),
+                // The others do not wait for it.
+                Err(error) => result = result.and(Err(error)),
             }
-        });
+        }
+        self.change(|board| added.into_iter().for_each(|(snapshot, taken)| board.add(snapshot, taken)));
         for snapshot in self.change(Board::taken_by_all) {
             self.remove(&snapshot);
         }
-        Ok(())
+        result
     }
 
     /// The lanes that took it before this program was started.
@@ -193,8 +220,32 @@ impl<R> Hall<R> {
 
     /// It has to leave the spool, and cannot: that is tried again when the spool is looked at again.
     fn retain(&self, snapshot: &Snapshot, error: &SpoolError) {
-        self.change(|board| board.unreadable(key(snapshot)));
-        (self.tell)(&Event::Spool(error));
+        self.is_stuck(snapshot, &Event::Spool(error));
+    }
+
+    /// It is tried again when the spool is looked at again; until that helps, it is said now and then.
+    fn is_stuck(&self, snapshot: &Snapshot, event: &Event<'_>) {
+        let key = key(snapshot);
+        let mut desk = self.desk();
+        desk.board.unreadable(key);
+        let is_old = desk.stuck.get(&key).is_some_and(|said| said.elapsed() < REMINDER);
+        if !is_old {
+            desk.stuck.insert(key, Instant::now());
+        }
+        drop(desk);
+        self.changed.notify_all();
+        if !is_old {
+            (self.tell)(event);
+        }
+    }
+
+    /// What is gone is not stuck any more.
+    fn forget_stuck(&self, found: &[Snapshot]) {
+        let stuck = &mut self.desk().stuck;
+        if !stuck.is_empty() {
+            let there: BTreeSet<Key> = found.iter().map(key).collect();
+            stuck.retain(|key, _| there.contains(key));
+        }
     }
 
     // --- workers
@@ -207,8 +258,7 @@ impl<R> Hall<R> {
                 Err(ReadError::Bad(reason)) => self.set_aside(&snapshot, &reason),
                 Err(ReadError::Gone) => self.change(|board| board.removed(key)),
                 Err(error) => {
-                    self.change(|board| board.unreadable(key));
-                    (self.tell)(&Event::Unreadable { snapshot: &snapshot, error: &error });
+                    self.is_stuck(&snapshot, &Event::Unreadable { snapshot: &snapshot, error: &error });
                 }
             }
         }
@@ -317,7 +367,7 @@ struct Trouble {
 
 impl Trouble {
     /// Counts a failure; tells whether the same was said lately.
-    fn meets(&mut self, error: &SinkError) -> bool {
+    fn meets(&mut self, error: &impl Display) -> bool {
         self.failures = self.failures.saturating_add(1);
         let text = error.to_string();
         let is_old = self.said.as_ref().is_some_and(|(said, at)| *said == text && at.elapsed() < REMINDER);

@@ -192,3 +192,40 @@ fn a_failure_that_goes_on_is_said_once() {
     let said = shop.said.lock().unwrap();
     assert_eq!(said.iter().filter(|line| line.starts_with("WARN")).count(), 1, "{said:?}");
 }
+
+#[test]
+fn a_snapshot_whose_marks_cannot_be_read_holds_up_nobody() {
+    let shop = Shop::with(&[10, 20]);
+    let marks = shop.directory.path().join("ready/10/.taken");
+    fs::create_dir(&marks).unwrap();
+    let delivery = shop.start(vec![shop.till("a", true).0], true);
+    delivery.refresh();
+    assert!(delivery.is_idle(LONG));
+    assert_eq!(shop.got(), [("a", 20)]);
+    let said = shop.said.lock().unwrap().clone();
+    assert_eq!(said.iter().filter(|line| line.contains("10/.taken`: cannot be read")).count(), 1, "{said:?}");
+    fs::remove_dir(&marks).unwrap();
+    delivery.refresh();
+    assert!(delivery.is_idle(LONG));
+    assert_eq!(shop.got(), [("a", 10)]);
+    assert!(shop.has_said("INFO spool: it can be read again"), "{:?}", shop.said);
+}
+
+#[test]
+fn what_cannot_leave_the_spool_is_said_once_and_not_handed_over_again() {
+    let shop = Shop::with(&[10, 20]);
+    let done = shop.directory.path().join("ready/.done");
+    fs::remove_dir(&done).unwrap();
+    fs::write(&done, "in the way").unwrap();
+    let delivery = shop.start(vec![shop.till("a", true).0], true);
+    for _ in 0..3 {
+        assert!(delivery.is_idle(LONG));
+        delivery.refresh();
+    }
+    assert_eq!((shop.got(), shop.left()), (vec![("a", 10), ("a", 20)], vec![10, 20]));
+    let said = shop.said.lock().unwrap().clone();
+    assert_eq!(said.iter().filter(|line| line.starts_with("ERROR spool: ")).count(), 2, "{said:?}");
+    fs::remove_file(&done).unwrap();
+    delivery.refresh();
+    assert_eq!((shop.got(), shop.left()), (vec![], vec![]));
+}

@@ -501,7 +501,8 @@ fn the_effective_configuration_is_printed_and_means_the_same() {
         assert_eq!(settings(&before.effective(Part::All)), before, "{name}");
     }
     let text = "[server-groups]\na = 0\ngroup-namespace = g\n[DEFAULT]\ngroup-namespace = g\na = 0\n";
-    let (overridden, _) = read(text).unwrap();
+    let (overridden, warnings) = read(text).unwrap();
+    assert_eq!(warnings.len(), 2, "neither is a group: {warnings:?}");
     assert_eq!(read(&overridden.effective(Part::All)).unwrap().0, overridden);
     let alone = settings("[statsd]\n");
     assert_eq!(settings(&alone.effective(Part::All)), alone);

@@ -132,7 +132,8 @@ fn serve(mut stream: UnixStream, script: &Arc<Mutex<Script>>) {
     match act.unwrap() {
         Act::Reply(bytes) => drop(stream.write_all(&bytes)),
         Act::Hang(bytes) => {
-            stream.write_all(&bytes).unwrap();
+            // Who was killed meanwhile does not read it.
+            let _ = stream.write_all(&bytes);
             script.lock().unwrap().held.push(stream);
         }
         Act::Reset => {}

@@ -5,7 +5,9 @@ mod commands;
 mod fake;
 mod haproxy;
 mod listener;
+mod pipeline;
 mod services;
+mod sink;
 mod supervisord;
 
 use std::time::{Duration, Instant};
@@ -14,7 +16,9 @@ pub(crate) use commands::{Load, Run, Running};
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
+pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
 pub(crate) use services::{Carbon, Statsd};
+pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.
