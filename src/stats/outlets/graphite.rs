@@ -14,8 +14,11 @@ pub struct GraphiteOutlet {
     naming: Naming,
 }
 
-/// What is written at once; a reading of 10,000 servers has some hundred of it.
-const CHUNK: usize = 64 * 1024;
+/// Enough to be written. With the lines that came last it is still less than the 64 KiB that go out at once; a reading
+/// of 10,000 servers has some hundreds of it.
+const CHUNK: usize = 56 * 1024;
+/// What there is room for.
+const ROOM: usize = 64 * 1024;
 
 impl GraphiteOutlet {
     /// Connects to nobody yet.
@@ -38,7 +41,7 @@ impl Outlet<Reading<'_>> for GraphiteOutlet {
     fn deliver(&mut self, reading: &Reading<'_>) -> Result<(), SinkError> {
         let mut graphite = Graphite::open(&self.endpoint, self.protocol, self.timeouts)?;
         let mut lines = self.naming.lines(reading);
-        let mut out = Vec::with_capacity(2 * CHUNK);
+        let mut out = Vec::with_capacity(ROOM);
         reading.emit(&mut |subject, datapoints| {
             lines.write(subject, datapoints, &mut out);
             if out.len() >= CHUNK {
