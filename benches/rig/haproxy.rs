@@ -25,8 +25,16 @@ impl Haproxy {
     /// Starts one whose configuration ends with `sections`, in which `DIR` stands for its directory, and waits
     /// until it answers.
     pub(crate) fn start(sections: &str) -> Outcome<Self> {
+        Self::start_with(&[], sections)
+    }
+
+    /// The same, with further directories in its own.
+    pub(crate) fn start_with(directories: &[&str], sections: &str) -> Outcome<Self> {
         let directory = tempfile::tempdir()?;
         let at = directory.path();
+        for name in directories {
+            fs::create_dir(at.join(name))?;
+        }
         let configuration = at.join("haproxy.cfg");
         let sections = sections.replace("DIR", &at.display().to_string());
         let global = format!("global\n stats socket {}/admin.sock level admin\n", at.display());

@@ -1,12 +1,18 @@
 //! What the benches stand on: a real HAProxy and a real supervisord of their own, the pipes of a listener, and
-//! tables of what was measured; web apps and those who use them.
+//! tables of what was measured; web apps and those who use them; large dumps, and where their datapoints go.
 
 #![allow(dead_code, reason = "each bench is a crate of its own and uses a part of this")]
 
+pub(crate) mod chart;
+pub(crate) mod command;
 pub(crate) mod ending;
 pub(crate) mod figures;
 pub(crate) mod haproxy;
 pub(crate) mod pipes;
+pub(crate) mod proc;
+pub(crate) mod sink;
+pub(crate) mod snapshot;
+pub(crate) mod spool;
 pub(crate) mod supervisord;
 pub(crate) mod web;
 

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Outcome;
+use super::{Outcome, proc};
 
 /// What a listener writes when it has followed an event and asks for the next.
 pub(crate) const ACCEPTED: &[u8] = b"RESULT 2\nOKREADY\n";
@@ -56,26 +55,19 @@ impl Listener {
         Ok(begun.elapsed())
     }
 
-    /// A size of `/proc/PID/status`, in KiB (proc(5)).
+    /// In KiB, as [`proc::memory`].
     pub(crate) fn memory(&self, key: &str) -> Outcome<u64> {
-        let status = fs::read_to_string(self.proc("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        Ok(line.and_then(|line| line.split_whitespace().next()).ok_or("no such size")?.parse()?)
+        proc::memory(self.process.id(), key)
     }
 
     pub(crate) fn size(&self) -> Outcome<Size> {
-        let files = fs::read_dir(self.proc("fd"))?.count();
+        let files = fs::read_dir(format!("/proc/{}/fd", self.process.id()))?.count();
         Ok(Size { resident: self.memory("VmRSS")?, anonymous: self.memory("RssAnon")?, files })
     }
 
     /// For how long it has run on a CPU.
     pub(crate) fn cpu(&self) -> Outcome<Duration> {
-        let text = fs::read_to_string(self.proc("schedstat"))?;
-        Ok(Duration::from_nanos(text.split_whitespace().next().ok_or("no run time")?.parse()?))
-    }
-
-    fn proc(&self, file: &str) -> PathBuf {
-        format!("/proc/{}/{file}", self.process.id()).into()
+        proc::cpu(self.process.id())
     }
 }
 

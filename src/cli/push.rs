@@ -121,7 +121,7 @@ impl Settings {
         if points.is_empty() {
             return Ok(());
         }
-        let timeouts = Timeouts { connect: self.timeout, write: self.timeout };
+        let timeouts = Timeouts { connect: self.timeout, write: self.timeout, close: self.timeout };
         let mut screen = verbose.then(Screen::new);
         let mut say = |bytes: &[u8]| {
             if let Some(screen) = &mut screen {

@@ -224,7 +224,7 @@ mod tests {
     fn to(address: SocketAddr) -> Datagrams {
         let time = Duration::from_secs(5);
         let endpoint = Endpoint::tcp(&address.to_string()).unwrap();
-        Datagrams::open(&endpoint, Timeouts { connect: time, write: time }).unwrap()
+        Datagrams::open(&endpoint, Timeouts { connect: time, write: time, close: time }).unwrap()
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Graphite {
         sent.map_err(|fault| error(&self.endpoint, fault))
     }
 
-    /// Ends the connection and waits, for `timeouts.write` at most, until the peer has done the same: a peer that
-    /// went away before it had read all resets the connection. One that just keeps silent is taken to have read.
+    /// Ends the connection and waits, for `timeouts.close` at most, until the peer has done the same, which says that
+    /// it has read all: one that went away before resets the connection, one that hangs keeps silent.
     pub fn close(self) -> Result<(), SinkError> {
         match self.wire {
             Wire::Tcp(stream) => stream.close().map_err(|fault| error(&self.endpoint, fault)),
@@ -136,8 +136,11 @@ mod tests {
     use super::super::Dialect;
     use super::*;
 
-    const TIMEOUTS: Timeouts =
-        Timeouts { connect: Duration::from_secs(5), write: Duration::from_millis(300) };
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::from_secs(5),
+        write: Duration::from_millis(300),
+        close: Duration::from_millis(300),
+    };
 
     fn open(address: SocketAddr, protocol: Protocol) -> Result<Graphite, SinkError> {
         Graphite::open(&Endpoint::tcp(&address.to_string()).unwrap(), protocol, TIMEOUTS)
@@ -222,6 +225,18 @@ mod tests {
         drop(listener.accept().unwrap());
         let error = graphite.close().unwrap_err();
         assert!(matches!(error.fault, Fault::Broken { sent: 6, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_peer_that_keeps_silent_has_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut graphite = open(listener.local_addr().unwrap(), Protocol::Tcp).unwrap();
+        graphite.send(b"a 1 1\n").unwrap();
+        let error = graphite.close().unwrap_err().to_string();
+        assert!(
+            error.ends_with(": it has not closed the connection within 300ms after all 6 bytes"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Until it has taken a datagram, or the next 64 KiB.
     pub write: Duration,
+    /// Until it has read the rest and ended its side of a connection.
+    pub close: Duration,
 }
 
 /// The value of a datapoint, always finite.
@@ -93,6 +95,14 @@ pub enum Fault {
         sent: usize,
         /// What the kernel says.
         source: io::Error,
+    },
+    /// It has not said that it has read all: it may have, or be about to hang.
+    #[error("it has not closed the connection within {within:?} after all {sent} bytes")]
+    Unconfirmed {
+        /// Bytes that the kernel had taken.
+        sent: usize,
+        /// How long it was waited for.
+        within: Duration,
     },
     /// It does not read.
     #[error("it took nothing more within {within:?} ({sent} bytes so far)")]

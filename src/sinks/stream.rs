@@ -60,22 +60,23 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits, for `timeouts.write` at most, until the peer has ended the connection, too.
+    /// Waits, for `timeouts.close` at most, until the peer has ended the connection, too. It does so when it has read
+    /// all; that the kernels have agreed on it would say nothing about a peer that hangs.
     pub(super) fn close(mut self) -> Result<(), Fault> {
-        let deadline = Instant::now() + self.timeouts.write;
+        let deadline = Instant::now() + self.timeouts.close;
         self.peer.shutdown(Shutdown::Write).map_err(|source| self.broken(source))?;
         let mut ignored = [0; 1024];
         while Instant::now() < deadline {
             let read =
                 self.peer.set_read_timeout(Some(left(deadline))).and_then(|()| self.peer.read(&mut ignored));
             match read {
-                Ok(0) => break,
+                Ok(0) => return Ok(()),
                 Err(error) if is_timeout(&error) => break,
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.broken(error)),
                 _ => {}
             }
         }
-        Ok(())
+        Err(Fault::Unconfirmed { sent: self.sent, within: self.timeouts.close })
     }
 
     fn broken(&self, source: io::Error) -> Fault {

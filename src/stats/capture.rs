@@ -1,12 +1,14 @@
 //! One pull: `show info` and `show stat` of every HAProxy at the same time, each over a connection of its own and
 //! straight into a file, so that the memory it takes does not grow with the number of servers.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use crate::net::{Endpoint, Exchange, Fault, Limits, Receive, Resolver};
@@ -53,11 +55,14 @@ const DUMPS: [(&str, &str, &str); 2] =
 /// As much of a dump as tells what it is.
 const HEAD: usize = 64;
 
+/// A name was looked up.
+const WAKER: Token = Token(usize::MAX);
+
 /// Pulls from all sources into files of a directory. What did not come whole is told, and its file removed.
 /// Blocks for up to [`Patience::total`].
 pub fn capture(sources: &[Source], directory: &Path, patience: &Patience) -> io::Result<Vec<Miss>> {
     let mut poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), Token(usize::MAX))?);
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let begun = Instant::now();
     let mut fetches: Vec<Fetch> = Vec::new();
     for (source, Source { endpoint, name }) in sources.iter().enumerate() {
@@ -72,8 +77,14 @@ pub fn capture(sources: &[Source], directory: &Path, patience: &Patience) -> io:
     let end = begun + patience.total;
     loop {
         let now = Instant::now();
+        // Nobody else is disturbed: with many sockets, asking each whether it has something would be most of the work.
+        let stirred: BTreeSet<Token> = events.iter().map(Event::token).collect();
+        let is_woken = stirred.contains(&WAKER);
         for fetch in &mut fetches {
-            fetch.advance(now, end, poll.registry(), patience);
+            let is_due = fetch.due_at().is_some_and(|at| at <= now);
+            if is_due || stirred.contains(&fetch.token) || (is_woken && fetch.is_resolving()) {
+                fetch.advance(now, end, poll.registry(), patience);
+            }
         }
         let Some(due) = fetches.iter().filter_map(Fetch::due_at).min() else { break };
         match poll.poll(&mut events, Some(due.saturating_duration_since(Instant::now()))) {
@@ -108,6 +119,10 @@ impl Fetch {
             Stage::Talking(exchange) => Some(exchange.deadline()),
             Stage::Over(_) => None,
         }
+    }
+
+    fn is_resolving(&self) -> bool {
+        matches!(self.stage, Stage::Resolving(_))
     }
 
     fn advance(&mut self, now: Instant, end: Instant, registry: &Registry, patience: &Patience) {
@@ -237,6 +252,7 @@ impl Receive for Page {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -359,6 +375,23 @@ mod tests {
         });
         let (found, misses) = run(&patience, vec![slow]);
         assert_eq!((found.len(), misses), (2, vec![]));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_and_its_addresses_tried_in_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("tcp://localhost:{}", listener.local_addr().unwrap().port());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut bytes) = (stream.unwrap(), [0; 100]);
+                let length = stream.read(&mut bytes).unwrap();
+                stream.write_all(usual(std::str::from_utf8(&bytes[..length]).unwrap()).as_bytes()).unwrap();
+            }
+        });
+        let source = Source { endpoint: endpoint.parse().unwrap(), name: "named".into() };
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(capture(&[source], directory.path(), &PATIENCE).unwrap(), []);
+        assert_eq!(std::fs::read_to_string(directory.path().join("named_stat")).unwrap(), STAT);
     }
 
     #[test]

@@ -233,14 +233,14 @@ fn a_sink_that_hangs_loses_nothing_and_is_tried_again() {
 }
 
 #[test]
-fn a_sink_that_has_little_to_read_and_keeps_silent_is_taken_to_have_read() {
+fn a_sink_that_has_little_to_read_and_keeps_silent_has_not_taken_it() {
     let sink = Sink::with("127.0.0.1:0", &[Manner::Hang]);
     let pipeline = Pipeline::new(&sink);
-    pipeline.configure(&sink, "", "", "write-timeout = 0.3");
+    pipeline.configure(&sink, "", "", "close-timeout = 0.3\nretries = 1\ninterval = 0.1");
     pipeline.feed("1000", &snapshot(5));
-    pipeline.once("process").expect(0);
-    assert_eq!(sink.accepted(), 1);
-    pipeline.is_clean();
+    pipeline.once("process").expect(1).complains("not closed the connection within 300ms");
+    assert_eq!(sink.accepted(), 2);
+    assert_eq!(pipeline.waiting(), ["1000"]);
 }
 
 // --- the spool
@@ -376,7 +376,7 @@ fn a_second_process_waits_and_takes_over_when_the_first_is_killed() {
     let first = pipeline.start("process");
     first.expect_log("delivering from `");
     let second = pipeline.start("process");
-    second.expect_log("another process has `");
+    second.expect_log("another process delivers from `");
     for time in 1000..1020 {
         pipeline.feed(&time.to_string(), &snapshot(5));
     }
@@ -401,7 +401,7 @@ fn one_that_waits_for_the_spool_ends_by_a_signal() {
     let first = pipeline.start("process");
     first.expect_log("delivering from `");
     let second = pipeline.start("process");
-    second.expect_log("another process has `");
+    second.expect_log("another process delivers from `");
     second.end();
     first.end();
 }
@@ -572,7 +572,7 @@ fn a_spool_that_was_taken_away_is_told_of_once_and_used_again_when_it_is_back() 
     assert_eq!(process.said("it can be read again"), 2);
     // It is this process's alone, as the first one was.
     let other = pipeline.start("process");
-    other.expect_log("another process has `");
+    other.expect_log("another process delivers from `");
     other.end();
 
     // There is no directory but a file.
@@ -618,8 +618,7 @@ fn an_haproxy_that_hangs_costs_a_pull_no_more_than_its_time() {
     pipeline.configure(&Sink::start(), &format!("{}\npull-timeout = 1", servers(&haproxy.socket)), "", "");
     haproxy.signal_worker(Signal::SIGSTOP);
     let pull = pipeline.start("pull");
-    pull.expect_log("show info: no complete reply within 1s (0 bytes so far)");
-    pull.expect_log("show stat: no complete reply within 1s (0 bytes so far)");
+    pull.expect_log("show info and show stat: no complete reply within 1s (0 bytes so far)");
     assert_eq!(pipeline.waiting(), [""; 0]);
     haproxy.signal_worker(Signal::SIGCONT);
     pull.expect_log("pulls are whole again");
@@ -642,8 +641,9 @@ fn what_haproxy_does_not_give_whole_is_no_snapshot() {
         assert_eq!((pipeline.waiting(), names(&pipeline.tmp())), (vec![], vec![]), "{run:?}");
         run
     };
-    pull(&deserted).complains("show info: cannot connect: Connection refused (os error 111)");
-    pull(&PathBuf::from("/no/such.sock")).complains("show stat: cannot connect: No such file or directory");
+    pull(&deserted).complains("show info and show stat: cannot connect: Connection refused (os error 111)");
+    pull(&PathBuf::from("/no/such.sock"))
+        .complains("show info and show stat: cannot connect: No such file or directory");
     fake.on("show info", [Act::Reply(info.clone())]);
     for (act, complaint) in [
         (Act::Reply(stat[..1000].to_vec()), "show stat: the reply is cut off after 1000 bytes"),

@@ -211,8 +211,8 @@ impl<R> Hall<R> {
     fn remove(&self, snapshot: &Snapshot) {
         match self.spool.remove(snapshot) {
             Ok(()) => {
-                self.change(|board| board.removed(key(snapshot)));
                 (self.tell)(&Event::Finished(snapshot));
+                self.change(|board| board.removed(key(snapshot)));
             }
             Err(error) => self.retain(snapshot, &error),
         }
@@ -223,20 +223,16 @@ impl<R> Hall<R> {
         self.is_stuck(snapshot, &Event::Spool(error));
     }
 
-    /// It is tried again when the spool is looked at again; until that helps, it is said now and then.
+    /// It is tried again when the spool is looked at again; until that helps, it is said now and then. What is said
+    /// comes first, here as elsewhere: whoever waits for the end may end the program then.
     fn is_stuck(&self, snapshot: &Snapshot, event: &Event<'_>) {
         let key = key(snapshot);
-        let mut desk = self.desk();
-        desk.board.unreadable(key);
-        let is_old = desk.stuck.get(&key).is_some_and(|said| said.elapsed() < REMINDER);
-        if !is_old {
-            desk.stuck.insert(key, Instant::now());
-        }
-        drop(desk);
-        self.changed.notify_all();
-        if !is_old {
+        let last = self.desk().stuck.get(&key).copied();
+        if last.is_none_or(|said| said.elapsed() >= REMINDER) {
             (self.tell)(event);
+            self.desk().stuck.insert(key, Instant::now());
         }
+        self.change(|board| board.unreadable(key));
     }
 
     /// What is gone is not stuck any more.
@@ -268,8 +264,8 @@ impl<R> Hall<R> {
         self.change(|board| board.condemned(key(snapshot)));
         match self.spool.set_aside(snapshot, reason) {
             Ok(to) => {
-                self.change(|board| board.removed(key(snapshot)));
                 (self.tell)(&Event::SetAside { snapshot, reason, to: &to });
+                self.change(|board| board.removed(key(snapshot)));
             }
             Err(error) => self.retain(snapshot, &error),
         }

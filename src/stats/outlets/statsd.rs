@@ -19,7 +19,8 @@ pub struct StatsdOutlet {
 }
 
 /// There is no option for it: only the look-up of the name takes time.
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), write: Duration::from_secs(5) };
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), write: Duration::from_secs(5), close: Duration::ZERO };
 
 /// So many bytes of datagrams are made before they are sent.
 const CHUNK: usize = 64 * 1024;

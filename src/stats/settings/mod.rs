@@ -183,6 +183,8 @@ pub struct Graphite {
     pub connect_timeout: Duration,
     /// How long a write may take.
     pub write_timeout: Duration,
+    /// How long it may take to read the rest and to close the connection. haproxystats does not wait for that.
+    pub close_timeout: Duration,
     /// After all tries, the wait before the next ones.
     pub delay: Duration,
     /// How many metrics haproxystats keeps in memory when it cannot send.
@@ -529,6 +531,7 @@ impl Graphite {
             backoff: reader.get(GRAPHITE, "backoff", value::factor),
             connect_timeout: reader.get(GRAPHITE, "connect-timeout", value::limit),
             write_timeout: reader.get(GRAPHITE, "write-timeout", value::limit),
+            close_timeout: reader.get(GRAPHITE, "close-timeout", value::limit),
             delay: reader.get(GRAPHITE, "delay", value::wait),
             queue_size: reader.get(GRAPHITE, "queue-size", value::whole(1, i64::MAX)),
         }

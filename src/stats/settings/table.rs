@@ -57,6 +57,7 @@ pub(super) const SECTIONS: &[Known] = &[
         always: true,
         options: &[
             ("backoff", Is("2")),
+            ("close-timeout", Is("10.0")),
             ("connect-timeout", Is("1.0")),
             ("delay", Is("10")),
             ("fqdn", Is("true")),

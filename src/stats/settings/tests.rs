@@ -87,6 +87,7 @@ fn the_defaults_are_haproxystats() {
         backoff: 2.0,
         connect_timeout: seconds(1.0),
         write_timeout: seconds(1.0),
+        close_timeout: seconds(10.0),
         delay: seconds(10.0),
         queue_size: 1_000_000,
     };
@@ -183,6 +184,7 @@ fn every_option_is_read() {
         backoff: 1.5,
         connect_timeout: seconds(3.0),
         write_timeout: seconds(4.0),
+        close_timeout: seconds(10.0),
         delay: seconds(0.0),
         queue_size: 7,
     };
