@@ -2,7 +2,9 @@
 //! manager is told.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use log::{LevelFilter, warn};
 use sd_notify::NotifyState;
@@ -10,6 +12,7 @@ use sd_notify::NotifyState;
 use super::commands::PipelineArgs;
 use super::screen::Screen;
 use super::{Failure, logging};
+use crate::control::Vigil;
 use crate::stats::settings::{self, LogLevel, Part, Settings, Warning};
 
 /// How a daemon begins.
@@ -59,6 +62,21 @@ fn filter(level: LogLevel) -> LevelFilter {
 pub(super) fn notify(state: NotifyState<'_>) {
     // Whoever asked to be told and cannot be is not helped by an end.
     let _ = sd_notify::notify(&[state]);
+}
+
+/// Waits as [`Vigil::wait`] does, with signs of life for the service manager as often as it wants them.
+pub(super) fn wait(vigil: &mut Vigil, until: Instant) -> io::Result<bool> {
+    let beat = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    loop {
+        notify(NotifyState::Watchdog);
+        let next = beat.map_or(until, |beat| until.min(Instant::now() + beat));
+        if vigil.wait(next)? {
+            return Ok(true);
+        }
+        if next == until || Instant::now() < next {
+            return Ok(false);
+        }
+    }
 }
 
 /// This machine's name, with its dots.

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 
 use super::Failure;
 use super::commands::ProcessArgs;
-use super::pipeline::{Begin, begin, host_name, notify};
+use super::pipeline::{Begin, begin, host_name, notify, wait};
 use crate::control::Vigil;
 use crate::stats::delivery::{Delivery, Event};
 use crate::stats::settings::{Part, Settings};
@@ -52,8 +52,7 @@ fn lock(settings: &Settings, vigil: &mut Vigil) -> Result<Option<SpoolLock>, Fai
             warn!("another process delivers from `{}`; waiting until it is gone", directory.display());
             is_said = true;
         }
-        notify(NotifyState::Watchdog);
-        if vigil.wait(Instant::now() + LOCK_INTERVAL)? {
+        if wait(vigil, Instant::now() + LOCK_INTERVAL)? {
             return Ok(None);
         }
     }
@@ -118,8 +117,7 @@ fn go_on<R: Send + Sync + 'static>(
             arrivals = watch(settings, vigil)?;
         }
         delivery.refresh();
-        notify(NotifyState::Watchdog);
-        if vigil.wait(Instant::now() + settings.process.liveness_check_interval)? {
+        if wait(vigil, Instant::now() + settings.process.liveness_check_interval)? {
             break;
         }
         if let Some(arrivals) = &arrivals {

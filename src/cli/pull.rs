@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 use super::Failure;
 use super::commands::PullArgs;
-use super::pipeline::{Begin, begin, notify};
+use super::pipeline::{Begin, begin, notify, wait};
 use crate::control::{Vigil, epoch_seconds};
 use crate::stats::settings::{self, Part, Retries};
 use crate::stats::{MAX_DUMP, Miss, Patience, Pulled, Puller, Source, Spool, SpoolLock, Tick, sources};
@@ -51,10 +51,9 @@ impl<'s> Pull<'s> {
         loop {
             let tick = Tick::after(since_1970(), self.settings.pull_interval);
             let due = Instant::now() + tick.wait;
-            if vigil.wait(due)? {
+            if wait(&mut vigil, due)? {
                 break;
             }
-            notify(NotifyState::Watchdog);
             said.tell(self.run(tick.time(since_1970())));
             let missed = tick.missed(due.elapsed());
             if missed > 0 {

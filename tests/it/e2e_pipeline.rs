@@ -464,7 +464,9 @@ impl Manager {
     }
 
     fn start(&self, pipeline: &Pipeline, command: &str) -> Daemon {
-        pipeline.start_with(command, &[], &[("NOTIFY_SOCKET", &self.path)])
+        // It wants a sign of life each 300 ms.
+        let wanted = [("NOTIFY_SOCKET", &*self.path), ("WATCHDOG_USEC", Path::new("300000"))];
+        pipeline.start_with(command, &[], &wanted)
     }
 
     /// Waits for a state; passes over those that come again and again.
@@ -488,10 +490,16 @@ fn the_service_manager_is_told_of_readiness_of_life_and_of_the_end() {
     instant_haproxy(&directory.path().join("a.sock"), 3);
     for command in ["pull", "process"] {
         let pipeline = Pipeline::new(&sink);
-        pipeline.configure(&sink, &servers_line(&[&unix(&directory.path().join("a.sock"))]), "", "");
+        let servers = servers_line(&[&unix(&directory.path().join("a.sock"))]);
+        pipeline.configure(
+            &sink,
+            &format!("{servers}\npull-interval = 3600\npull-timeout = 2"),
+            "liveness-check-interval = 3600",
+            "",
+        );
         let manager = Manager::new(&pipeline);
         let mut daemon = manager.start(&pipeline, command);
-        for state in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
+        for state in ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"] {
             manager.expect(state);
         }
         daemon.signal(Signal::SIGTERM);
