@@ -3,9 +3,13 @@
 
 mod datagrams;
 mod graphite;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod statsd;
 
 use std::io;
+#[cfg(feature = "kafka")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -29,7 +33,7 @@ pub struct Timeouts {
 #[derive(Debug, Error)]
 #[error("{sink} {place}: {fault}")]
 pub struct SinkError {
-    /// `graphite`, `statsd`.
+    /// `graphite`, `statsd`, `kafka`.
     pub sink: &'static str,
     /// Where it was expected: `HOST:PORT`, or a path.
     pub place: String,
@@ -71,6 +75,30 @@ pub enum Fault {
         sent: usize,
         /// How long it was waited for.
         within: Duration,
+    },
+    /// The client cannot be set up as it was asked for.
+    #[cfg(feature = "kafka")]
+    #[error("the client cannot be set up: {0}")]
+    Refused(String),
+    /// Kafka's brokers did not acknowledge all messages; those not counted may have been stored.
+    #[cfg(feature = "kafka")]
+    #[error("{acknowledged} of {of} messages were acknowledged: {why}")]
+    Unacknowledged {
+        /// Messages that are safe.
+        acknowledged: usize,
+        /// Messages that were sent.
+        of: usize,
+        /// Of the first that was not, with what to do about it.
+        why: String,
+    },
+    /// What was to be sent cannot be read.
+    #[cfg(feature = "kafka")]
+    #[error("`{}` was to be sent and cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
     },
 }
 

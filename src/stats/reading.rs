@@ -18,6 +18,8 @@ pub struct Reading<'s> {
     pub time: u64,
     /// Whose it is, where it is not this machine's: the name of another, or of a cluster.
     pub origin: Option<String>,
+    /// Whether that is a cluster: the sum over its machines.
+    pub is_cluster: bool,
     aggregate: Aggregate<'s>,
     took: Took,
 }
@@ -51,8 +53,12 @@ pub enum ReadError {
 /// Bytes of a dump; as many as `pull` takes. 10,000 servers need 3 MiB.
 pub(super) const MAX_DUMP: u64 = 64 << 20;
 
-/// The file that tells whose a snapshot is, where it is not this machine's: a line with a name.
+/// The file that tells whose a snapshot is, where it is not this machine's: a line with a name, and then, where it
+/// is a cluster's name, a line [`CLUSTER`].
 pub(super) const ORIGIN: &str = ".origin";
+
+/// See [`ORIGIN`].
+pub(super) const CLUSTER: &str = "cluster";
 
 /// How the files of a snapshot are named, after the name of the socket.
 const ENDS: [&str; 2] = ["_info", "_stat"];
@@ -72,8 +78,8 @@ impl<'s> Reading<'s> {
             aggregate.add_stat(load(path, &mut text)?).map_err(|error| bad(path, &error))?;
         }
         let took = Took { infos: between - begun, stats: between.elapsed() };
-        let origin = origin(&snapshot.path)?;
-        Ok(Self { time: snapshot.time, origin, aggregate, took })
+        let (origin, is_cluster) = origin(&snapshot.path)?;
+        Ok(Self { time: snapshot.time, origin, is_cluster, aggregate, took })
     }
 
     /// Tells all datapoints, as [`Aggregate::emit`] does, and how long the reading took.
@@ -142,11 +148,14 @@ fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
     }
 }
 
-fn origin(directory: &Path) -> Result<Option<String>, ReadError> {
+fn origin(directory: &Path) -> Result<(Option<String>, bool), ReadError> {
     let path = directory.join(ORIGIN);
     match fs::read_to_string(&path) {
-        Ok(name) => Ok(Some(name.trim_end().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(text) => {
+            let mut lines = text.lines();
+            Ok((lines.next().map(str::to_owned), lines.next() == Some(CLUSTER)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, false)),
         Err(error) => Err(system(&path)(error)),
     }
 }
@@ -226,7 +235,10 @@ mod tests {
         let (_directory, snapshot) = snapshot(&[("a_info", INFO), (ORIGIN, "lb-02.example.com\n")]);
         let scope = Scope::default();
         let reading = Reading::of(&snapshot, &scope).unwrap();
-        assert_eq!(reading.origin.as_deref(), Some("lb-02.example.com"));
+        assert_eq!((reading.origin.as_deref(), reading.is_cluster), (Some("lb-02.example.com"), false));
+        fs::write(snapshot.path.join(ORIGIN), "edge\ncluster\n").unwrap();
+        let reading = Reading::of(&snapshot, &scope).unwrap();
+        assert_eq!((reading.origin.as_deref(), reading.is_cluster), (Some("edge"), true));
     }
 
     #[test]

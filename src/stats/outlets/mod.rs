@@ -2,8 +2,12 @@
 //! its sink carries. Connecting and sending is [`crate::sinks`]'s, when and how often [`super::delivery`]'s.
 
 mod graphite;
+#[cfg(feature = "kafka")]
+mod kafka;
 
 pub use graphite::GraphiteOutlet;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaOutlet;
 
 use crate::sinks::SinkError;
 
