@@ -2,6 +2,8 @@
 
 pub mod aggregate;
 mod capture;
+#[cfg(feature = "kafka")]
+pub mod collect;
 mod columns;
 mod naming;
 pub mod outlets;

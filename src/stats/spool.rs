@@ -62,7 +62,7 @@ pub enum SpoolError {
 }
 
 /// What is set aside goes here, beside the spool.
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
 /// Snapshots of one second. More of them would be no clock that was set back.
@@ -91,6 +91,12 @@ impl Spool {
             fs::remove_dir_all(&draft.path).map_err(system(&draft.path, "cannot be removed"))?;
         }
         Ok(spool)
+    }
+
+    /// Where things of this name lie that are beside the spool.
+    #[cfg(feature = "kafka")]
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.ready.parent().unwrap_or(&self.ready).join(name)
     }
 
     /// All snapshots, the oldest first. Other things that lie in the spool are passed over.

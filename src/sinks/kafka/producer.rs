@@ -110,6 +110,12 @@ impl Producer {
         Self { cluster, topic: topic.to_owned(), compression, patience, client: None }
     }
 
+    /// The brokers, as an error names them.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.cluster.brokers
+    }
+
     /// Begins a batch.
     pub fn begin(&mut self) -> Result<Batch<'_>, SinkError> {
         let client = match self.client.take() {

@@ -4,10 +4,14 @@
 mod graphite;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod raw;
 
 pub use graphite::GraphiteOutlet;
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaOutlet;
+#[cfg(feature = "kafka")]
+pub use raw::{RawOutlet, RawSnapshot};
 
 use crate::sinks::SinkError;
 

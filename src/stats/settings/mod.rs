@@ -356,7 +356,7 @@ impl Pull {
             log_level: reader.get(PULL, "loglevel", value::log_level),
             socket_dir: reader.optional(PULL, "socket-dir", value::path),
             servers: servers(reader),
-            cluster: reader.optional(PULL, "cluster", value::plain),
+            cluster: reader.optional(PULL, "cluster", value::cluster),
             buffer_limit: reader.get(PULL, "buffer-limit", value::whole(1, i64::MAX)),
             retries: reader.get(PULL, "retries", value::retries),
             timeout: reader.get(PULL, "timeout", value::limit),

@@ -150,7 +150,9 @@ pub enum FaultKind {
     #[error("`dst-dir` and `tmp-dst-dir` must be two directories, on one file system")]
     SameDirectory,
     /// A name that Kafka takes for no topic, or that would make a bad path.
-    #[error("`{0}`: only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most")]
+    #[error(
+        "`{0}`: only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most (100 for a cluster)"
+    )]
     Plain(String),
     /// librdkafka does not take it.
     #[error("{0}")]

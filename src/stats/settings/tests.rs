@@ -257,7 +257,8 @@ fn kafka_needs_brokers_and_hands_options_on() {
 fn what_is_wrong_with_kafka_is_told_with_the_rest() {
     let text = "[pull]\ncluster = a/b\n[kafka]\ntopic = a b\ncompression = zip\nmessage-timeout = 0.01\n\
                 rdkafka.acks = 0\nrdkafka.socket.timeout = 1\nbroker = a:1\n";
-    let plain = "only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most";
+    let plain =
+        "only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most (100 for a cluster)";
     assert_eq!(
         faults(text),
         [

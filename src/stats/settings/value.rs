@@ -200,6 +200,12 @@ fn broker(broker: &str) -> Result<String, FaultKind> {
     }
 }
 
+/// The name of a cluster, which is also a file's.
+pub(super) fn cluster(text: &str) -> Result<String, FaultKind> {
+    // Behind a machine's name, it is a part of a file's name.
+    plain(text).and_then(|name| if name.len() <= 100 { Ok(name) } else { Err(FaultKind::Plain(name)) })
+}
+
 /// What Kafka takes for the name of a topic; as a file's name and in a path, it means nothing else.
 pub(super) fn plain(text: &str) -> Result<String, FaultKind> {
     let usual = |c: char| c.is_ascii_alphanumeric() || ['.', '-', '_'].contains(&c);
