@@ -16,6 +16,8 @@ mod e2e_commands;
 mod e2e_push;
 mod e2e_rollouts;
 mod faults;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod manual;
 mod orders;
 mod protocol;

@@ -8,7 +8,6 @@ mod producer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -89,7 +88,7 @@ impl Trouble {
         locked(&self.0).take()
     }
 
-    /// To be called by [`ClientContext::error`].
+    /// To be called by [`rdkafka::ClientContext::error`].
     pub fn heard(&self, error: &KafkaError, reason: &str) {
         // That all are down follows the reasons of each, and says less.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
@@ -98,17 +97,7 @@ impl Trouble {
     }
 }
 
-impl ClientContext for Trouble {
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.heard(&error, reason);
-    }
-}
-
-/// A line of librdkafka; to be called by [`ClientContext::log`].
+/// A line of librdkafka; to be called by [`rdkafka::ClientContext::log`].
 pub fn log(facility: &str, message: &str) {
     log::debug!("librdkafka: {facility}: {message}");
 }

@@ -79,16 +79,16 @@ impl Assembler {
         &mut self,
         now: Instant,
         partition: i32,
-        part: Part,
+        part: &Part,
         payload: &[u8],
     ) -> Result<Taken, Damage> {
         let last = &mut self.last;
         let open = self.open.entry(part.id.clone()).or_insert_with(|| {
             *last += 1;
-            Open::new(Ticket(*last), &part, now)
+            Open::new(Ticket(*last), part, now)
         });
-        open.agrees(&part)?;
-        self.bytes += open.add(partition, &part, payload);
+        open.agrees(part)?;
+        self.bytes += open.add(partition, part, payload);
         open.last = now;
         let ticket = open.ticket;
         let whole = if open.is_whole() { self.remove(&part.id) } else { None };
@@ -210,7 +210,7 @@ mod tests {
         Part { id: id(host), cluster: None, files: 2, file: file.into(), part, parts }
     }
 
-    fn take(assembler: &mut Assembler, part: Part, payload: &str) -> Taken {
+    fn take(assembler: &mut Assembler, part: &Part, payload: &str) -> Taken {
         assembler.take(Instant::now(), 0, part, payload.as_bytes()).unwrap()
     }
 
@@ -222,16 +222,16 @@ mod tests {
     #[test]
     fn parts_of_two_hosts_in_any_order_and_twice_make_two_snapshots() {
         let mut assembler = Assembler::new(CAPS);
-        let b = take(&mut assembler, part("b", "x_stat", 1, 1), "B").ticket;
+        let b = take(&mut assembler, &part("b", "x_stat", 1, 1), "B").ticket;
         for _ in 0..2 {
-            assert_eq!(take(&mut assembler, part("a", "x_stat", 2, 2), "2").whole, None);
+            assert_eq!(take(&mut assembler, &part("a", "x_stat", 2, 2), "2").whole, None);
         }
-        take(&mut assembler, part("a", "x_info", 1, 1), "");
-        let taken = take(&mut assembler, part("a", "x_stat", 1, 2), "1");
+        take(&mut assembler, &part("a", "x_info", 1, 1), "");
+        let taken = take(&mut assembler, &part("a", "x_stat", 1, 2), "1");
         let whole = taken.whole.unwrap();
         assert_eq!((text(&whole).as_str(), whole.ticket), ("x_info= x_stat=12", taken.ticket));
         assert_ne!(b, taken.ticket);
-        let whole = take(&mut assembler, part("b", "x_info", 1, 1), "I").whole.unwrap();
+        let whole = take(&mut assembler, &part("b", "x_info", 1, 1), "I").whole.unwrap();
         assert_eq!((text(&whole).as_str(), whole.ticket), ("x_info=I x_stat=B", b));
         assert_eq!((assembler.bytes, assembler.open.len()), (0, 0));
     }
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused_and_harms_nothing() {
         let mut assembler = Assembler::new(CAPS);
-        take(&mut assembler, part("a", "x_info", 1, 2), "1");
-        take(&mut assembler, part("a", "x_stat", 1, 1), "s");
+        take(&mut assembler, &part("a", "x_info", 1, 2), "1");
+        take(&mut assembler, &part("a", "x_stat", 1, 1), "s");
         let now = Instant::now();
         for (part, on) in [
             (part("a", "x_info", 2, 3), "parts"),
@@ -248,9 +248,9 @@ mod tests {
             (Part { files: 3, ..part("a", "x_info", 2, 2) }, "files"),
             (Part { cluster: Some("c".into()), ..part("a", "x_info", 2, 2) }, "cluster"),
         ] {
-            assert_eq!(assembler.take(now, 0, part, &[0]), Err(Damage::Contradiction(on)));
+            assert_eq!(assembler.take(now, 0, &part, &[0]), Err(Damage::Contradiction(on)));
         }
-        let whole = take(&mut assembler, part("a", "x_info", 2, 2), "2").whole.unwrap();
+        let whole = take(&mut assembler, &part("a", "x_info", 2, 2), "2").whole.unwrap();
         assert_eq!(text(&whole), "x_info=12 x_stat=s");
     }
 
@@ -258,7 +258,7 @@ mod tests {
     fn what_does_not_become_whole_is_given_up() {
         let mut assembler = Assembler::new(CAPS);
         let now = Instant::now();
-        let ticket = assembler.take(now, 0, part("a", "x_info", 1, 2), &[1]).unwrap().ticket;
+        let ticket = assembler.take(now, 0, &part("a", "x_info", 1, 2), &[1]).unwrap().ticket;
         assert_eq!(assembler.expire(now + CAPS.patience), []);
         let late = now + CAPS.patience + Duration::from_secs(1);
         assembler.excuse(late);
@@ -274,11 +274,11 @@ mod tests {
         let now = Instant::now();
         for (at, host) in ["a", "b", "c"].into_iter().enumerate() {
             let now = now + Duration::from_secs(at as u64);
-            let taken = assembler.take(now, 0, part(host, "x_info", 1, 2), &[0; 400]).unwrap();
+            let taken = assembler.take(now, 0, &part(host, "x_info", 1, 2), &[0; 400]).unwrap();
             let gone: Vec<String> = taken.given_up.into_iter().map(|gone| gone.id.host).collect();
             assert_eq!(gone, if host == "c" { vec!["a"] } else { vec![] });
         }
-        let taken = assembler.take(now, 0, part("z", "x_info", 1, 2), &[0; 5000]).unwrap();
+        let taken = assembler.take(now, 0, &part("z", "x_info", 1, 2), &[0; 5000]).unwrap();
         assert_eq!(taken.given_up.len(), 1, "itself alone: {taken:?}");
     }
 
@@ -286,8 +286,8 @@ mod tests {
     fn what_was_read_from_a_partition_goes_with_it() {
         let mut assembler = Assembler::new(CAPS);
         let now = Instant::now();
-        assembler.take(now, 1, part("a", "x_info", 1, 1), &[1]).unwrap();
-        assembler.take(now, 2, part("b", "x_info", 1, 1), &[1]).unwrap();
+        assembler.take(now, 1, &part("a", "x_info", 1, 1), &[1]).unwrap();
+        assembler.take(now, 2, &part("b", "x_info", 1, 1), &[1]).unwrap();
         assembler.forget(1);
         assert_eq!(assembler.open.keys().map(|id| id.host.as_str()).collect::<Vec<_>>(), ["b"]);
     }
@@ -319,7 +319,7 @@ mod tests {
             let mut assembler = Assembler::new(Caps { bytes: 1 << 20, ..CAPS });
             let mut wholes = BTreeMap::new();
             for (part, payload, _) in &sent {
-                let taken = assembler.take(Instant::now(), 0, part.clone(), payload).unwrap();
+                let taken = assembler.take(Instant::now(), 0, part, payload).unwrap();
                 if let Some(whole) = taken.whole {
                     prop_assert!(wholes.insert(whole.id.host.clone(), whole).is_none());
                 }

@@ -30,8 +30,8 @@ const BURST: usize = 256;
 /// Between two commits: each is a request to the brokers.
 const COMMITS: Duration = Duration::from_millis(500);
 
-/// How long the last commit may take.
-const LAST_COMMIT: Duration = Duration::from_secs(2);
+/// Between two commits of all positions, new or not: one may have been refused, as while partitions change hands.
+const ALL_COMMITS: Duration = Duration::from_secs(5);
 
 /// While the brokers are in trouble, this is said again after so long.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -50,6 +50,7 @@ pub struct Collector {
     receipts: (Sender<PathBuf>, Receiver<PathBuf>),
     is_paused: bool,
     committed: Option<Instant>,
+    committed_all: Option<Instant>,
     /// When it was last said.
     trouble: Option<Instant>,
 }
@@ -88,6 +89,7 @@ impl Collector {
             receipts: mpsc::channel(),
             is_paused: false,
             committed: None,
+            committed_all: None,
             trouble: None,
         })
     }
@@ -102,6 +104,12 @@ impl Collector {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// How many partitions are read here; the others are read by other members of the group.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.consumer.partitions()
     }
 
     /// What was done so far.
@@ -123,18 +131,13 @@ impl Collector {
         worked.map(|()| self.desk.notes())
     }
 
-    /// Commits what is finished, within two seconds, and leaves the group, within three. Other threads must have told
-    /// before what they are done with.
+    /// Commits what is finished and leaves the group, within five seconds. Other threads must have told before what
+    /// they are done with.
     pub fn close(mut self) {
         self.take_receipts();
-        self.committed = None;
-        self.commit();
-        // The answer comes by polling, and nothing else is to.
-        let _ = self.consumer.pause(true);
-        let deadline = Instant::now() + LAST_COMMIT;
-        while !self.consumer.is_settled() && Instant::now() < deadline {
-            let _ = self.consumer.poll(Duration::from_millis(20));
-        }
+        self.ledger.commit_again();
+        let positions = self.ledger.commits();
+        self.consumer.close(&positions);
     }
 
     fn work(&mut self) -> Result<(), SpoolError> {
@@ -166,18 +169,20 @@ impl Collector {
 
     /// Reads until the deadline, or until there is something to do.
     fn read(&mut self, deadline: Instant) {
-        let mut until = deadline.min(self.desk.next_close().unwrap_or(deadline));
+        let until = deadline.min(self.desk.next_close().unwrap_or(deadline));
         for _ in 0..BURST {
             let polled = self.consumer.poll(until.saturating_duration_since(Instant::now()));
             self.forget_revoked();
             match polled {
                 None => break,
                 Some(Ok(received)) => self.take(received),
-                Some(Err(error)) => self.heard(Some(error.to_string())),
+                Some(Err(error)) => {
+                    let reason = self.consumer.trouble().unwrap_or_else(|| error.to_string());
+                    self.heard(Some(reason));
+                }
             }
             if !self.is_paused && !self.desk.is_idle() {
-                // What is there already is taken as well; nothing more is waited for.
-                until = Instant::now();
+                break;
             }
         }
         let trouble = self.consumer.trouble();
@@ -196,7 +201,7 @@ impl Collector {
         if self.trouble.take().is_some() {
             self.desk.note(Note::Recovered);
         }
-        let taken = part.and_then(|part| self.assembler.take(Instant::now(), partition, part, &payload));
+        let taken = part.and_then(|part| self.assembler.take(Instant::now(), partition, &part, &payload));
         match taken {
             Ok(taken) => {
                 self.ledger.read(partition, offset, Some(taken.ticket));
@@ -241,21 +246,20 @@ impl Collector {
 
     fn commit(&mut self) {
         let now = Instant::now();
-        if self.committed.is_some_and(|last| now.saturating_duration_since(last) < COMMITS) {
+        let is_after = |last: Option<Instant>, pause| last.is_none_or(|last| now >= last + pause);
+        if !is_after(self.committed, COMMITS) {
             return;
         }
-        let failed = self.consumer.commit_failed();
-        if failed.is_some() {
+        if is_after(self.committed_all, ALL_COMMITS) {
+            self.committed_all = Some(now);
             self.ledger.commit_again();
         }
-        self.heard(failed);
         let positions = self.ledger.commits();
         if positions.is_empty() {
             return;
         }
         self.committed = Some(now);
         if let Err(error) = self.consumer.commit(&positions) {
-            self.ledger.commit_again();
             self.heard(Some(error.to_string()));
         }
     }

@@ -1,7 +1,6 @@
 //! The member of a consumer group: what it reads, pauses, commits, and what is taken from it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use crate::stats::settings;
 /// KiB that are fetched ahead: what one partition gives at once, some times over.
 const FETCHED: &str = "16384";
 
-/// How long it may take to leave the group; the brokers notice a member that is gone all the same.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the last commit may take, and to leave the group; the brokers notice a member that is gone all the same.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What was read.
 #[derive(Debug)]
@@ -42,9 +41,6 @@ pub(super) struct Consumer {
 struct Watch {
     trouble: Trouble,
     revoked: Mutex<Vec<i32>>,
-    commit_failed: Mutex<Option<String>>,
-    /// Commits that were not answered.
-    commits: AtomicUsize,
 }
 
 impl ClientContext for Watch {
@@ -64,13 +60,6 @@ impl ConsumerContext for Watch {
             self.revoked.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.commits.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = result {
-            *self.commit_failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-        }
-    }
 }
 
 impl Consumer {
@@ -87,7 +76,9 @@ impl Consumer {
             .set("allow.auto.create.topics", "true")
             // A topic that is made later is found by then.
             .set("topic.metadata.refresh.interval.ms", "10000")
-            .set("queued.max.messages.kbytes", FETCHED);
+            .set("queued.max.messages.kbytes", FETCHED)
+            // Its log lines would wait in a queue that is not polled; its errors come all the same.
+            .set_log_level(RDKafkaLogLevel::Emerg);
         let client: BaseConsumer<Watch> = config.create_with_context(Watch::default())?;
         client.subscribe(&[&settings.raw_topic])?;
         Ok(Self { client: Some(client), topic: settings.raw_topic.clone() })
@@ -103,6 +94,12 @@ impl Consumer {
         Some(message.map(|message| received(&message)))
     }
 
+    /// How many partitions are this member's.
+    pub(super) fn partitions(&self) -> usize {
+        let assignment = self.client.as_ref().and_then(|client| client.assignment().ok());
+        assignment.map_or(0, |list| list.count())
+    }
+
     /// Reads nothing on, or again. Partitions that come later are not paused by it.
     pub(super) fn pause(&self, pause: bool) -> KafkaResult<()> {
         let Some(client) = &self.client else { return Ok(()) };
@@ -114,31 +111,35 @@ impl Consumer {
         }
     }
 
-    /// Commits without waiting for the answer.
+    /// Commits without waiting for the answer, of which nobody hears: it is to be done again from time to time.
     pub(super) fn commit(&self, positions: &[(i32, i64)]) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in positions {
-            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
-        }
         match &self.client {
             Some(client) if !positions.is_empty() => {
-                client.commit(&list, CommitMode::Async)?;
-                client.context().commits.fetch_add(1, Ordering::Relaxed);
-                Ok(())
+                client.commit(&list(&self.topic, positions)?, CommitMode::Async)
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether all commits were answered.
-    pub(super) fn is_settled(&self) -> bool {
-        self.client.as_ref().is_none_or(|client| client.context().commits.load(Ordering::Relaxed) == 0)
+    /// Commits, waits for the answer, and leaves the group; gives up after five seconds.
+    pub(super) fn close(mut self, positions: &[(i32, i64)]) {
+        self.leave(list(&self.topic, positions).unwrap_or_default());
     }
 
-    /// Why a commit was refused since the last time that this was asked.
-    pub(super) fn commit_failed(&self) -> Option<String> {
-        let watch = self.client.as_ref()?.context();
-        watch.commit_failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn leave(&mut self, last: TopicPartitionList) {
+        let Some(client) = self.client.take() else { return };
+        let (done, wait) = mpsc::channel();
+        // The library waits for brokers for as long as it takes, so that it does so aside.
+        thread::spawn(move || {
+            if last.count() > 0 {
+                // What is not committed is read again.
+                let _ = client.commit(&last, CommitMode::Sync);
+            }
+            drop(client);
+            let _ = done.send(());
+        });
+        // Nothing depends on it.
+        let _ = wait.recv_timeout(FAREWELL);
     }
 
     /// Partitions that were taken away since the last time that this was asked.
@@ -154,17 +155,17 @@ impl Consumer {
 }
 
 impl Drop for Consumer {
-    /// Leaves the group. The library waits for the brokers for as long as it takes, so that it does so aside.
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        let (done, wait) = std::sync::mpsc::channel();
-        thread::spawn(move || {
-            drop(client);
-            let _ = done.send(());
-        });
-        // Nothing depends on it.
-        let _ = wait.recv_timeout(FAREWELL);
+        self.leave(TopicPartitionList::new());
     }
+}
+
+fn list(topic: &str, positions: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in positions {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
 }
 
 fn received(message: &BorrowedMessage<'_>) -> Received {
