@@ -64,8 +64,9 @@ impl Windows {
     /// Whether a window of this time was kept and is not any more: who comes now is too late.
     #[must_use]
     pub fn is_forgotten(&self, cluster: &str, time: u64) -> bool {
-        let forgotten = self.clusters.get(cluster).and_then(|cluster| cluster.forgotten);
-        forgotten.is_some_and(|newest| time <= newest)
+        let Some(cluster) = self.clusters.get(cluster) else { return false };
+        // An older one may still be open.
+        cluster.forgotten.is_some_and(|newest| time <= newest) && !cluster.windows.contains_key(&time)
     }
 
     /// A machine has come, perhaps once more.
@@ -243,7 +244,11 @@ mod tests {
         windows.due(now + WAIT);
         assert_eq!(windows.forget(), []);
         windows.add("c", 20, "a", 1);
+        // One that was there before, and is open again.
+        windows.add("c", 5, "a", 1);
+        windows.arrive(now, "c", 5, "b", 1);
         assert_eq!(windows.forget(), [key(10)]);
+        assert!(!windows.is_forgotten("c", 5) && windows.is_forgotten("c", 4));
         windows.add_forgotten("d", 7);
         assert!(windows.is_forgotten("d", 7) && !windows.is_forgotten("d", 8));
     }
