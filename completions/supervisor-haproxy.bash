@@ -395,7 +395,7 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__process)
-            opts="-d -f -p -P -h --dir --file --print --print-conf --once --log-format --help"
+            opts="-d -f -p -P -h --dir --from --file --print --print-conf --once --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -413,6 +413,10 @@ _supervisor__haproxy() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -W "spool kafka" -- "${cur}"))
                     return 0
                     ;;
                 --file)
@@ -457,12 +461,16 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__pull)
-            opts="-f -p -P -h --file --print --print-conf --once --log-format --help"
+            opts="-f -p -P -h --to --file --print --print-conf --once --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "spool kafka" -- "${cur}"))
+                    return 0
+                    ;;
                 --file)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

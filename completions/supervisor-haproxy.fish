@@ -168,6 +168,8 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pu
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l timeout -d 'How long a socket may take to answer, and the backend to take what is sent' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -l verbose -d 'Print what is sent'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand push" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -l to -d 'Where snapshots go from the spool: nowhere by themselves, or to Kafka for `process --from kafka` on another machine' -r -f -a "spool\t'By the spool of one machine'
+kafka\t'By the topic `raw-topic` of `[kafka]`, too'"
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s f -l file -d 'The configuration; by default /etc/haproxystats.conf, where it exists' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -l log-format -d 'How log lines are written to stderr; how much, is in the configuration' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"
@@ -176,6 +178,8 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pu
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -l once -d 'Do it once and end, as from cron'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s d -l dir -d 'A directory whose files *.conf are read after FILE, in the order of their names' -r -f -a "(__fish_complete_directories)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -l from -d 'Where snapshots come from: a `pull` on this machine, or `pull --to kafka` on others' -r -f -a "spool\t'By the spool of one machine'
+kafka\t'By the topic `raw-topic` of `[kafka]`, too'"
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -s f -l file -d 'The configuration; by default /etc/haproxystats.conf, where it exists' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand process" -l log-format -d 'How log lines are written to stderr; how much, is in the configuration' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"

@@ -423,8 +423,22 @@ pub(super) struct PipelineArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PullArgs {
+    /// Where snapshots go from the spool: nowhere by themselves, or to Kafka for `process --from kafka` on another
+    /// machine
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "spool")]
+    pub(super) to: Way,
+
     #[command(flatten)]
     pub(super) pipeline: PipelineArgs,
+}
+
+/// How snapshots go from `pull` to `process`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Way {
+    /// By the spool of one machine
+    Spool,
+    /// By the topic `raw-topic` of `[kafka]`, too
+    Kafka,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -432,6 +446,10 @@ pub(super) struct ProcessArgs {
     /// A directory whose files *.conf are read after FILE, in the order of their names
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) dir: Option<PathBuf>,
+
+    /// Where snapshots come from: a `pull` on this machine, or `pull --to kafka` on others
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "spool")]
+    pub(super) from: Way,
 
     #[command(flatten)]
     pub(super) pipeline: PipelineArgs,

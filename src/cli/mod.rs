@@ -4,7 +4,10 @@
 mod args;
 mod check;
 mod commands;
+mod delivering;
 mod hold;
+#[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
+mod kafka;
 mod listen;
 mod logging;
 mod pipeline;

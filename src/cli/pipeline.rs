@@ -4,9 +4,9 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use log::{LevelFilter, warn};
+use log::{LevelFilter, info, warn};
 use sd_notify::NotifyState;
 
 use super::commands::PipelineArgs;
@@ -75,6 +75,37 @@ pub(super) fn wait(vigil: &mut Vigil, until: Instant) -> io::Result<bool> {
         }
         if next == until || Instant::now() < next {
             return Ok(false);
+        }
+    }
+}
+
+/// What was said last about what is not as it should be.
+pub(super) struct Said {
+    /// What is said when it is again.
+    well: &'static str,
+    last: Option<(String, Instant)>,
+}
+
+/// The same is said again after this long.
+const REMINDER: Duration = Duration::from_secs(60);
+
+impl Said {
+    pub(super) fn new(well: &'static str) -> Self {
+        Self { well, last: None }
+    }
+
+    /// Says what is new.
+    pub(super) fn tell(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) if self.last.take().is_some() => info!("{}", self.well),
+            Ok(()) => {}
+            Err(problem) => {
+                let is_old = |(said, at): &(String, Instant)| *said == problem && at.elapsed() < REMINDER;
+                if !self.last.as_ref().is_some_and(is_old) {
+                    warn!("{problem}");
+                    self.last = Some((problem, Instant::now()));
+                }
+            }
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use log::{info, warn};
 use sd_notify::NotifyState;
 
-use super::Failure;
-use super::commands::PullArgs;
-use super::pipeline::{Begin, begin, notify, wait};
+use super::commands::{PullArgs, Way};
+use super::pipeline::{Begin, Said, begin, notify, wait};
+use super::{Failure, kafka};
 use crate::control::{Vigil, epoch_seconds};
 use crate::stats::settings::{self, Part, Retries};
 use crate::stats::{MAX_DUMP, Miss, Patience, Pulled, Puller, Source, Spool, SpoolLock, Tick, sources};
@@ -15,14 +15,16 @@ use crate::stats::{MAX_DUMP, Miss, Patience, Pulled, Puller, Source, Spool, Spoo
 pub(super) fn run(args: &PullArgs) -> Result<u8, Failure> {
     let Begin::With(settings) = begin(&args.pipeline, None, Part::Pull)? else { return Ok(0) };
     let pull = Pull::new(&settings.pull)?;
-    if args.pipeline.once {
-        return pull.run(epoch_seconds()).map(|()| 0).map_err(|problem| Failure::Failed(vec![problem]));
+    let (once, mut vigil) = (args.pipeline.once, Vigil::new()?);
+    match args.to {
+        Way::Kafka => kafka::pull(&settings, &pull, once, &mut vigil),
+        Way::Spool if once => pull.once(),
+        Way::Spool => pull.go_on(&mut vigil, &|| ()),
     }
-    pull.go_on()
 }
 
 /// A pull, again and again.
-struct Pull<'s> {
+pub(super) struct Pull<'s> {
     settings: &'s settings::Pull,
     puller: Puller,
     _lock: SpoolLock,
@@ -43,18 +45,24 @@ impl<'s> Pull<'s> {
         Ok(Self { settings, puller, _lock: lock })
     }
 
-    fn go_on(&self) -> Result<u8, Failure> {
-        let mut vigil = Vigil::new()?;
-        let mut said = Said::default();
+    /// Pulls once, now.
+    pub(super) fn once(&self) -> Result<u8, Failure> {
+        self.run(epoch_seconds()).map(|()| 0).map_err(|problem| Failure::Failed(vec![problem]))
+    }
+
+    /// Pulls at each tick until a signal; `after` is done after each pull.
+    pub(super) fn go_on(&self, vigil: &mut Vigil, after: &dyn Fn()) -> Result<u8, Failure> {
+        let mut said = Said::new("pulls are whole again");
         info!("pulling every {:?} into `{}`", self.settings.pull_interval, self.settings.dst_dir.display());
         notify(NotifyState::Ready);
         loop {
             let tick = Tick::after(since_1970(), self.settings.pull_interval);
             let due = Instant::now() + tick.wait;
-            if wait(&mut vigil, due)? {
+            if wait(vigil, due)? {
                 break;
             }
             said.tell(self.run(tick.time(since_1970())));
+            after();
             let missed = tick.missed(due.elapsed());
             if missed > 0 {
                 warn!("the pull took longer than `pull-interval`, and {missed} after it did not take place");
@@ -120,30 +128,6 @@ fn failed(sources: &[Source], misses: &[Miss]) -> String {
         told.push(format!("haproxy {place}: {requests}: {why}"));
     }
     told.join("; ")
-}
-
-/// What was said last about pulls that were not as they should be.
-#[derive(Default)]
-struct Said(Option<(String, Instant)>);
-
-/// The same is said again after this long.
-const REMINDER: Duration = Duration::from_secs(60);
-
-impl Said {
-    /// Says what is new.
-    fn tell(&mut self, result: Result<(), String>) {
-        match result {
-            Ok(()) if self.0.take().is_some() => info!("pulls are whole again"),
-            Ok(()) => {}
-            Err(problem) => {
-                let is_old = |(said, at): &(String, Instant)| *said == problem && at.elapsed() < REMINDER;
-                if !self.0.as_ref().is_some_and(is_old) {
-                    warn!("{problem}");
-                    self.0 = Some((problem, Instant::now()));
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

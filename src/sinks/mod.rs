@@ -4,6 +4,8 @@
 mod datagrams;
 mod files;
 mod graphite;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod pickle;
 mod prometheus;
 mod series;
@@ -61,7 +63,7 @@ impl fmt::Display for Value {
 #[derive(Debug, Error)]
 #[error("{sink} {place}: {fault}")]
 pub struct SinkError {
-    /// `graphite`, `statsd`, `local-store`, `prometheus`.
+    /// `graphite`, `statsd`, `kafka`, `local-store`, `prometheus`.
     pub sink: &'static str,
     /// Where it was expected: `HOST:PORT`, or a path.
     pub place: String,
@@ -129,6 +131,21 @@ pub enum Fault {
         limit: usize,
         /// Of what.
         what: &'static str,
+    },
+    /// The client cannot be set up as it was asked for.
+    #[cfg(feature = "kafka")]
+    #[error("the client cannot be set up: {0}")]
+    Refused(String),
+    /// Kafka's brokers did not acknowledge all messages; those not counted may have been stored.
+    #[cfg(feature = "kafka")]
+    #[error("{acknowledged} of {of} messages were acknowledged: {why}")]
+    Unacknowledged {
+        /// Messages that are safe.
+        acknowledged: usize,
+        /// Messages that were sent.
+        of: usize,
+        /// Of the first that was not, with what to do about it.
+        why: String,
     },
 }
 

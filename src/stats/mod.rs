@@ -3,6 +3,8 @@
 pub mod aggregate;
 mod arrivals;
 mod capture;
+#[cfg(feature = "kafka")]
+pub mod collect;
 mod columns;
 pub mod delivery;
 mod naming;

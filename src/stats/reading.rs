@@ -20,6 +20,8 @@ pub struct Reading<'s> {
     pub number: u32,
     /// Whose it is, where it is not this machine's: the name of another, or of a cluster.
     pub origin: Option<String>,
+    /// Whether that is a cluster: the sum over its machines.
+    pub is_cluster: bool,
     aggregate: Aggregate<'s>,
     took: Took,
 }
@@ -53,11 +55,17 @@ pub enum ReadError {
 /// Bytes of a dump; as many as `pull` takes. 10,000 servers need 3 MiB.
 pub const MAX_DUMP: usize = 64 << 20;
 
-/// The file that tells whose a snapshot is, where it is not this machine's: a line with a name.
+const NO_FILE: &str = "it is no plain file";
+
+/// The file that tells whose a snapshot is, where it is not this machine's: a line with a name, and then, where it
+/// is a cluster's name, a line [`CLUSTER`].
 pub(super) const ORIGIN: &str = ".origin";
 
 /// No more of a strange name is quoted.
 const QUOTED: usize = 64;
+
+/// See [`ORIGIN`].
+pub(super) const CLUSTER: &str = "cluster";
 
 /// How the files of a snapshot are named, after the name of the socket.
 const ENDS: [&str; 2] = ["_info", "_stat"];
@@ -77,8 +85,8 @@ impl<'s> Reading<'s> {
             aggregate.add_stat(load(path, &mut text)?).map_err(|error| bad(path, &error))?;
         }
         let took = Took { infos: between - begun, stats: between.elapsed() };
-        let origin = origin(&snapshot.path)?;
-        Ok(Self { time: snapshot.time, number: snapshot.number, origin, aggregate, took })
+        let (origin, is_cluster) = origin(&snapshot.path)?;
+        Ok(Self { time: snapshot.time, number: snapshot.number, origin, is_cluster, aggregate, took })
     }
 
     /// Tells all datapoints, as [`Aggregate::emit`] does, and how long the reading took.
@@ -118,6 +126,9 @@ pub(super) fn dumps(directory: &Path) -> Result<[Vec<PathBuf>; 2], ReadError> {
                 name.escape_debug()
             )));
         };
+        if !fs::symlink_metadata(&path).map_err(system(&path))?.is_file() {
+            return Err(ReadError::Bad(format!("{name}: {NO_FILE}")));
+        }
         files.push(path);
     }
     if found.iter().all(Vec::is_empty) {
@@ -133,7 +144,7 @@ pub(super) fn dumps(directory: &Path) -> Result<[Vec<PathBuf>; 2], ReadError> {
 fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
     let refuse = |why: &str| Err(ReadError::Bad(format!("{}: {why}", file_name(path))));
     if !fs::symlink_metadata(path).map_err(system(path))?.is_file() {
-        return refuse("it is no plain file");
+        return refuse(NO_FILE);
     }
     text.clear();
     let file = File::open(path).map_err(system(path))?;
@@ -147,19 +158,20 @@ fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
     }
 }
 
-fn origin(directory: &Path) -> Result<Option<String>, ReadError> {
+fn origin(directory: &Path) -> Result<(Option<String>, bool), ReadError> {
     let mut text = Vec::new();
-    let name = match load(&directory.join(ORIGIN), &mut text) {
-        Ok(text) => text.trim_end(),
-        Err(ReadError::Gone) => return Ok(None),
+    let mut lines = match load(&directory.join(ORIGIN), &mut text) {
+        Ok(text) => text.lines(),
+        Err(ReadError::Gone) => return Ok((None, false)),
         Err(error) => return Err(error),
     };
+    let name = lines.next().unwrap_or_default();
     // It becomes a part of paths, and so of lines.
     if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         let start: String = name.chars().take(QUOTED).collect();
         return Err(ReadError::Bad(format!("{ORIGIN}: `{}` is no name", start.escape_debug())));
     }
-    Ok(Some(name.to_owned()))
+    Ok((Some(name.to_owned()), lines.next() == Some(CLUSTER)))
 }
 
 fn bad(path: &Path, error: &SnapshotError) -> ReadError {
@@ -237,12 +249,15 @@ mod tests {
         let (_directory, snapshot) = snapshot(&[("a_info", INFO), (ORIGIN, "lb-02.example.com\n")]);
         let scope = Scope::default();
         let reading = Reading::of(&snapshot, &scope).unwrap();
-        assert_eq!(reading.origin.as_deref(), Some("lb-02.example.com"));
+        assert_eq!((reading.origin.as_deref(), reading.is_cluster), (Some("lb-02.example.com"), false));
+        fs::write(snapshot.path.join(ORIGIN), "edge\ncluster\n").unwrap();
+        let reading = Reading::of(&snapshot, &scope).unwrap();
+        assert_eq!((reading.origin.as_deref(), reading.is_cluster), (Some("edge"), true));
     }
 
     #[test]
     fn whose_a_snapshot_is_must_be_a_name_in_a_plain_file() {
-        for (name, shown) in [("", ""), ("a b", "a b"), ("a 1 1\nb", "a 1 1\\nb")] {
+        for (name, shown) in [("", ""), ("a b", "a b"), ("a\tb\nc", "a\\tb")] {
             let (_directory, snapshot) = snapshot(&[("a_info", INFO), (ORIGIN, name)]);
             assert_eq!(read(&snapshot).unwrap_err(), format!(".origin: `{shown}` is no name"));
         }

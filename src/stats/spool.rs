@@ -78,7 +78,7 @@ pub enum SpoolError {
 }
 
 /// What is set aside goes here, beside the spool; where that cannot be, within it, with a dot before its name.
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
 /// The destinations that have a snapshot, a line each, where others have not. The dot keeps it out of the snapshot.
@@ -109,6 +109,12 @@ impl Spool {
             fs::remove_dir_all(&draft.path).map_err(system(&draft.path, "cannot be removed"))?;
         }
         Ok(spool)
+    }
+
+    /// Where things of this name lie that are beside the spool.
+    #[cfg(feature = "kafka")]
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.ready.parent().unwrap_or(&self.ready).join(name)
     }
 
     /// All snapshots, the oldest first. Other things that lie in the spool are passed over.

@@ -131,11 +131,11 @@ fn promtool_likes_odd_names() {
     let stat = "# pxname,svname,type,scur,hrsp_2xx,\n\
         \"a\"\"b\\\",FRONTEND,0,1,2,\n{é=\"\"},BACKEND,1,1,2,\n{é=\"\"},\\n\"\",2,1,2,\n\n";
     let snapshot = files.snapshot("odd", "Process_num: 1\nUptime_sec: 1\n\n", stat);
-    fs::write(snapshot.path.join(".origin"), "two\nlines").unwrap();
+    fs::write(snapshot.path.join(".origin"), "odd\"\\é").unwrap();
     let text = files.prometheus(&[snapshot]);
     for line in [
-        r#"haproxy_frontend_current_sessions{host="two\nlines",proxy="a\"b\\"} 1"#,
-        r#"haproxy_server_current_sessions{host="two\nlines",proxy="{é=\"\"}",server="\\n\"\""} 1"#,
+        r#"haproxy_frontend_current_sessions{host="odd\"\\é",proxy="a\"b\\"} 1"#,
+        r#"haproxy_server_current_sessions{host="odd\"\\é",proxy="{é=\"\"}",server="\\n\"\""} 1"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }

@@ -19,6 +19,8 @@ mod e2e_push;
 mod e2e_rollouts;
 mod e2e_sinks;
 mod faults;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod manual;
 mod orders;
 mod pipeline_faults;

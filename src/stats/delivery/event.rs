@@ -41,7 +41,7 @@ pub enum Event<'e> {
         /// How many it still has to take.
         waiting: usize,
     },
-    /// All destinations have it, and it has left the spool.
+    /// All destinations have it, or it is of no use: it is about to leave the spool.
     Finished(&'e Snapshot),
     /// It cannot be understood, and is kept elsewhere.
     SetAside {
@@ -94,7 +94,7 @@ impl fmt::Display for Event<'_> {
                 let times = if *failures == 1 { "failure" } else { "failures" };
                 write!(f, "{lane}: takes again after {failures} {times}; {}", Wait(*waiting))
             }
-            Self::Finished(snapshot) => write!(f, "snapshot {} is done", snapshot.time),
+            Self::Finished(snapshot) => write!(f, "snapshot {} is done with", snapshot.time),
             Self::SetAside { snapshot, reason, to } => {
                 write!(
                     f,

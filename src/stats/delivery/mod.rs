@@ -209,11 +209,9 @@ impl<R> Hall<R> {
     }
 
     fn remove(&self, snapshot: &Snapshot) {
+        (self.tell)(&Event::Finished(snapshot));
         match self.spool.remove(snapshot) {
-            Ok(()) => {
-                (self.tell)(&Event::Finished(snapshot));
-                self.change(|board| board.removed(key(snapshot)));
-            }
+            Ok(()) => self.change(|board| board.removed(key(snapshot))),
             Err(error) => self.retain(snapshot, &error),
         }
     }
@@ -262,6 +260,7 @@ impl<R> Hall<R> {
 
     fn set_aside(&self, snapshot: &Snapshot, reason: &str) {
         self.change(|board| board.condemned(key(snapshot)));
+        (self.tell)(&Event::Finished(snapshot));
         match self.spool.set_aside(snapshot, reason) {
             Ok(to) => {
                 (self.tell)(&Event::SetAside { snapshot, reason, to: &to });

@@ -2,14 +2,22 @@
 //! its sink carries. Connecting and sending is [`crate::sinks`]'s, when and how often [`super::delivery`]'s.
 
 mod graphite;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod local_store;
 mod names;
 mod prometheus;
+#[cfg(feature = "kafka")]
+mod raw;
 mod statsd;
 
 pub use graphite::GraphiteOutlet;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaOutlet;
 pub use local_store::LocalStoreOutlet;
 pub use prometheus::PrometheusOutlet;
+#[cfg(feature = "kafka")]
+pub use raw::{RawOutlet, RawSnapshot};
 pub use statsd::StatsdOutlet;
 
 use super::aggregate::Number;
@@ -45,6 +53,12 @@ pub fn lanes<'s>(settings: &Settings, host: &str) -> Vec<Lane<Reading<'s>>> {
     if let Some(prometheus) = &settings.prometheus {
         let outlet = Box::new(PrometheusOutlet::new(prometheus));
         lanes.push(Lane { name: "prometheus", outlet, retry: Retry::default() });
+    }
+    #[cfg(feature = "kafka")]
+    if let Some(kafka) = &settings.kafka
+        && let Some(outlet) = KafkaOutlet::new(kafka, host, settings.pull.cluster.as_deref(), naming.clone())
+    {
+        lanes.push(Lane { name: "kafka", outlet: Box::new(outlet), retry: Retry::default() });
     }
     lanes
 }

@@ -6,6 +6,7 @@
 //! in silence, such as an option that it does not know, is a warning.
 
 mod groups;
+mod kafka;
 mod names;
 mod print;
 mod reader;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use groups::{Group, Groups};
+pub use kafka::{Compression, Kafka};
 pub use remark::{Fault, FaultKind, Remark, Warning, WarningKind};
 pub use table::defaults;
 
@@ -26,7 +28,7 @@ use super::delivery::Retry;
 use crate::net::Endpoint;
 use print::Printed;
 use reader::Reader;
-use table::{GRAPHITE, LOCAL_STORE, PATHS, PROCESS, PROMETHEUS, PULL, STATSD};
+use table::{GRAPHITE, KAFKA, LOCAL_STORE, PATHS, PROCESS, PROMETHEUS, PULL, STATSD};
 
 /// The file that is read where none is named.
 pub const DEFAULT_PATH: &str = "/etc/haproxystats.conf";
@@ -43,7 +45,7 @@ pub struct Settings {
     /// How metrics are named; also from `[graphite]`, but needed without that sink, too.
     pub naming: Naming,
     /// The sink of `[graphite]`. haproxystats always has it; here it is left out where the section is in no file
-    /// and one of `[statsd]` and `[prometheus]` is.
+    /// and one of `[statsd]`, `[prometheus]` and `topic` in `[kafka]` is.
     pub graphite: Option<Graphite>,
     /// The sink of `[statsd]`, if the section is there.
     pub statsd: Option<Statsd>,
@@ -51,6 +53,9 @@ pub struct Settings {
     pub local_store: Option<LocalStore>,
     /// The sink of `[prometheus]`, if the section is there.
     pub prometheus: Option<Prometheus>,
+    /// Kafka as a sink and as a source, if the section is there. A build without the feature `kafka` refuses the
+    /// section.
+    pub kafka: Option<Kafka>,
     printed: Printed,
 }
 
@@ -71,6 +76,8 @@ pub struct Pull {
     pub socket_dir: Option<PathBuf>,
     /// Sockets beside those.
     pub servers: Vec<Endpoint>,
+    /// The cluster that this machine is one of: its snapshots in Kafka are added up with those of the others.
+    pub cluster: Option<String>,
     /// Bytes that are read at once.
     pub buffer_limit: usize,
     /// How often a connection is tried again.
@@ -354,7 +361,11 @@ impl Settings {
 
     fn settle(mut reader: Reader) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let naming = Naming::read(&mut reader);
-        let wants_graphite = reader.has(GRAPHITE) || !(reader.has(STATSD) || reader.has(PROMETHEUS));
+        let kafka = reader.has(KAFKA).then(|| Kafka::read(&mut reader));
+        let others = reader.has(STATSD)
+            || reader.has(PROMETHEUS)
+            || kafka.as_ref().is_some_and(|kafka| kafka.topic.is_some());
+        let wants_graphite = reader.has(GRAPHITE) || !others;
         let graphite = Graphite::read(&mut reader);
         let settings = Self {
             paths: Paths::read(&mut reader),
@@ -364,6 +375,7 @@ impl Settings {
             statsd: reader.has(STATSD).then(|| Statsd::read(&mut reader, &naming)),
             local_store: reader.has(LOCAL_STORE).then(|| LocalStore::read(&mut reader)),
             prometheus: reader.has(PROMETHEUS).then(|| Prometheus::read(&mut reader)),
+            kafka,
             naming,
             printed: Printed::new(&reader, wants_graphite),
         };
@@ -392,6 +404,7 @@ impl Pull {
             log_level: reader.get(PULL, "loglevel", value::log_level),
             socket_dir: reader.optional(PULL, "socket-dir", value::path),
             servers: servers(reader),
+            cluster: reader.optional(PULL, "cluster", value::cluster),
             buffer_limit: reader.get(PULL, "buffer-limit", value::whole(1, i64::MAX)),
             retries: reader.get(PULL, "retries", value::retries),
             timeout: reader.get(PULL, "timeout", value::limit),

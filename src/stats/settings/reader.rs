@@ -1,6 +1,6 @@
 //! Takes options out of the files that were read, and collects all that is wrong with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ pub(super) struct Reader {
     /// With the numbers of their files, to put them in order.
     faults: Vec<(usize, Fault)>,
     warnings: Vec<(usize, Warning)>,
-    /// The sections that a file has.
-    present: BTreeSet<String>,
+    /// The sections that a file has, each with the number of the first such file and its line there.
+    present: BTreeMap<String, (usize, usize)>,
 }
 
 impl Reader {
@@ -40,10 +40,14 @@ impl Reader {
 
     /// Lays these texts over the defaults.
     pub(super) fn over_defaults(texts: Vec<(PathBuf, Document)>) -> Result<Self, Vec<Fault>> {
-        let names =
-            texts.iter().flat_map(|(_, document)| document.sections()).map(|section| section.name.clone());
-        let present: BTreeSet<String> = names.collect();
-        let base = table::base(|name| present.contains(name));
+        let mut present = BTreeMap::new();
+        for (at, (_, document)) in texts.iter().enumerate() {
+            for section in document.sections() {
+                // The defaults are the first of all texts.
+                present.entry(section.name.clone()).or_insert((at + 1, section.line));
+            }
+        }
+        let base = table::base(|name| present.contains_key(name));
         let mut document =
             base.map_err(|error| whole_file(Path::new(BUILT_IN), Some(error.line), error.fault.into()))?;
         let mut paths = vec![PathBuf::from(BUILT_IN)];
@@ -56,7 +60,7 @@ impl Reader {
 
     /// Whether a file has this section.
     pub(super) fn has(&self, section: &str) -> bool {
-        self.present.contains(section)
+        self.present.contains_key(section)
     }
 
     /// What was found, in the order of the files and of their lines.
@@ -123,8 +127,7 @@ impl Reader {
     }
 
     pub(super) fn fault_of_section(&mut self, name: &str, kind: FaultKind) {
-        let place =
-            self.document.section(name).map(|section| (section.text, section.line)).unwrap_or_default();
+        let place = self.present.get(name).copied().unwrap_or_default();
         let fault = self.remark(place, name, None, kind);
         self.faults.push((place.0, fault));
     }
@@ -210,7 +213,7 @@ impl Reader {
         let document = self.document.clone();
         let own = document.section(known.name).into_iter().flat_map(crate::ini::Section::entries);
         for (key, _) in own {
-            let expected = known.keys().any(|other| other == key) || document.defaults().get(key).is_some();
+            let expected = known.has(key) || document.defaults().get(key).is_some();
             if !expected && !named(&document, known.name, key) {
                 self.warn(known.name, key, WarningKind::UnknownOption(near(key, known.keys())));
             }

@@ -149,6 +149,17 @@ pub enum FaultKind {
     /// Snapshots would be moved to where they are.
     #[error("`dst-dir` and `tmp-dst-dir` must be two directories, on one file system")]
     SameDirectory,
+    /// A name that Kafka takes for no topic, or that would make a bad path.
+    #[error(
+        "`{0}`: only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most (100 for a cluster)"
+    )]
+    Plain(String),
+    /// librdkafka does not take it.
+    #[error("{0}")]
+    Rdkafka(String),
+    /// It was left out when this program was built.
+    #[error("this build has no Kafka; build it with `--features kafka`, or take the section out")]
+    NoKafka,
     /// Nothing to group by.
     #[error(
         "needs at least one of the sections `[frontend-groups]`, `[backend-groups]` and `[server-groups]`"

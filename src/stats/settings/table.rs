@@ -33,12 +33,16 @@ pub(super) const GRAPHITE: &str = "graphite";
 pub(super) const LOCAL_STORE: &str = "local-store";
 pub(super) const STATSD: &str = "statsd";
 pub(super) const PROMETHEUS: &str = "prometheus";
+pub(super) const KAFKA: &str = "kafka";
 pub(super) const FRONTEND_GROUPS: &str = "frontend-groups";
 pub(super) const BACKEND_GROUPS: &str = "backend-groups";
 pub(super) const SERVER_GROUPS: &str = "server-groups";
 
 /// The sections whose keys are names of groups.
 pub(super) const GROUPS: [&str; 3] = [FRONTEND_GROUPS, BACKEND_GROUPS, SERVER_GROUPS];
+
+/// How options of `[kafka]` begin that are handed on to librdkafka.
+pub(super) const RDKAFKA: &str = "rdkafka.";
 
 /// In the order in which they are printed: by name, those that always are there first.
 pub(super) const SECTIONS: &[Known] = &[
@@ -98,6 +102,7 @@ pub(super) const SECTIONS: &[Known] = &[
         always: true,
         options: &[
             ("buffer-limit", Is("6291456")),
+            ("cluster", Unset("edge")),
             ("dst-dir", Is("/var/lib/haproxystats/incoming")),
             ("interval", Is("0.5")),
             ("keep-partial", Is("false")),
@@ -114,6 +119,22 @@ pub(super) const SECTIONS: &[Known] = &[
     },
     Known { name: BACKEND_GROUPS, always: false, options: &[] },
     Known { name: FRONTEND_GROUPS, always: false, options: &[] },
+    #[cfg(feature = "kafka")]
+    Known {
+        name: KAFKA,
+        always: false,
+        options: &[
+            ("brokers", Unset("kafka-1.example.com:9092, kafka-2.example.com:9092")),
+            ("client-id", Is("supervisor-haproxy")),
+            ("cluster-wait", Is("5")),
+            ("compression", Is("lz4")),
+            ("group", Is("haproxystats")),
+            ("message-timeout", Is("5")),
+            ("raw-topic", Is("haproxystats-raw")),
+            ("rdkafka.socket.keepalive.enable", Unset("true")),
+            ("topic", Unset("haproxystats")),
+        ],
+    },
     Known { name: LOCAL_STORE, always: false, options: &[("dir", Is("/var/lib/haproxystats/local-store"))] },
     Known {
         name: PROMETHEUS,
@@ -142,6 +163,11 @@ impl Known {
 
     pub(super) fn is_groups(&self) -> bool {
         GROUPS.contains(&self.name)
+    }
+
+    /// Whether an option of this name is read.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys().any(|own| own == key) || (self.name == KAFKA && key.starts_with(RDKAFKA))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {

@@ -46,6 +46,7 @@ fn the_defaults_are_haproxystats() {
         log_level: LogLevel::Info,
         socket_dir: None,
         servers: Vec::new(),
+        cluster: None,
         buffer_limit: 6_291_456,
         retries: Retries::Times(1),
         timeout: seconds(0.1),
@@ -125,6 +126,7 @@ fn every_option_is_read() {
         "[DEFAULT]\nloglevel = DEBUG\n\
          [paths]\nbase-dir = /srv/stats\n\
          [pull]\nloglevel = warning\nsocket-dir = /run/haproxy\nservers = tcp://h:1, unix:///run/a\n\
+         cluster = edge-1\n\
          buffer-limit = 1_000\nretries = -1\ntimeout = .5\ninterval = 0\npull-interval = +5\npull-timeout = 4.5\n\
          dst-dir = ${paths:base-dir}/in\ntmp-dst-dir = ${paths:base-dir}/tmp\nworkers = 256\nqueue-size = 1\n\
          [process]\nsrc-dir = ${pull:dst-dir}\nworkers = 1\nfrontend-metrics = stot\n  scur\n\
@@ -141,6 +143,7 @@ fn every_option_is_read() {
         log_level: LogLevel::Warning,
         socket_dir: Some("/run/haproxy".into()),
         servers: vec!["tcp://h:1".parse().unwrap(), "/run/a".parse().unwrap()],
+        cluster: Some("edge-1".into()),
         buffer_limit: 1000,
         retries: Retries::Forever,
         timeout: seconds(0.5),
@@ -218,6 +221,74 @@ fn graphite_is_a_sink_unless_others_are_there_without_it() {
     assert_eq!(read.statsd, Some(statsd));
     let store = settings("[local-store]").local_store.unwrap();
     assert_eq!(store.dir, Path::new("/var/lib/haproxystats/local-store"));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn kafka_needs_brokers_and_hands_options_on() {
+    let read = settings("[kafka]\nbrokers = a:1");
+    assert!(read.graphite.is_some(), "without a topic, Kafka is the way and not the end");
+    assert!(settings("[kafka]\nbrokers = a:1\ntopic = t").graphite.is_none(), "now it is a sink");
+    let expected = Kafka {
+        brokers: vec!["a:1".into()],
+        topic: None,
+        raw_topic: "haproxystats-raw".into(),
+        group: "haproxystats".into(),
+        compression: Compression::Lz4,
+        message_timeout: seconds(5.0),
+        cluster_wait: seconds(5.0),
+        client_id: "supervisor-haproxy".into(),
+        options: std::collections::BTreeMap::new(),
+    };
+    assert_eq!(read.kafka, Some(expected));
+    let text = "[kafka]\nbrokers = a:1, [::1]:2\ntopic = t\nraw-topic = r\ngroup = g h\ncompression = gzip\n\
+                message-timeout = 0.5\ncluster-wait = 0\nclient-id = c\n\
+                rdkafka.socket.timeout.ms = 1000\nRDKAFKA.sasl.username = a$$b\n";
+    let read = settings(text);
+    let kafka = read.kafka.clone().unwrap();
+    assert_eq!(
+        (kafka.group.as_str(), kafka.compression.name(), kafka.client_id.as_str()),
+        ("g h", "gzip", "c")
+    );
+    assert_eq!((kafka.message_timeout, kafka.cluster_wait), (seconds(0.5), seconds(0.0)));
+    assert_eq!(kafka.cluster().brokers, "a:1,[::1]:2");
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(kafka.cluster().options, [pair("sasl.username", "a$b"), pair("socket.timeout.ms", "1000")]);
+    assert_eq!(settings(&read.effective(Part::All)), read);
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn what_is_wrong_with_kafka_is_told_with_the_rest() {
+    let text = "[pull]\ncluster = a/b\n[kafka]\ntopic = a b\ncompression = zip\nmessage-timeout = 0.01\n\
+                rdkafka.acks = 0\nrdkafka.socket.timeout = 1\nbroker = a:1\n";
+    let plain =
+        "only letters, digits, `.`, `-` and `_` make a name here, 249 of them at most (100 for a cluster)";
+    assert_eq!(
+        faults(text),
+        [
+            &format!("C:2: [pull] cluster: `a/b`: {plain}"),
+            "C:3: [kafka]: the section needs `brokers`, as in `brokers = kafka-1.example.com:9092`",
+            &format!("C:4: [kafka] topic: `a b`: {plain}"),
+            "C:5: [kafka] compression: expected `none`, `gzip`, `snappy` or `lz4`, found `zip`",
+            "C:6: [kafka] message-timeout: expected a number of seconds, from 0.1 to 900, found `0.01`",
+            "C:7: [kafka] rdkafka.acks: this is set by the program itself; take the option out",
+            "C:8: [kafka] rdkafka.socket.timeout: librdkafka says: \
+             No such configuration property: \"socket.timeout\"",
+        ]
+    );
+    assert_eq!(
+        warnings("[kafka]\nbrokers = a:1\nbroker = a:1"),
+        ["C:3: [kafka] broker: not an option of this section; did you mean `brokers`?"]
+    );
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_build_without_kafka_says_so() {
+    let fault =
+        "C:1: [kafka]: this build has no Kafka; build it with `--features kafka`, or take the section out";
+    assert_eq!(faults("[kafka]\nbrokers = a:1"), [fault]);
 }
 
 #[test]
@@ -515,7 +586,7 @@ proptest! {
     fn no_text_panics_and_what_is_read_is_printed_to_mean_the_same(
         text in any::<String>(),
         lines in prop::collection::vec(
-            "(\\[(DEFAULT|pull|process|graphite|statsd|server-groups|local-store|x)\\]|\
+            "(\\[(DEFAULT|pull|process|graphite|statsd|kafka|server-groups|local-store|x)\\]|\
              (workers|loglevel|servers|dst-dir|group-namespace|tags|a|timeout) = ?[a-z0-9$\\{\\}:./, -]{0,8}|\
              tags = true|group-namespace = g|workers = \\$\\{a\\}|a = [0-9]|  [a-z$]{0,3}| ?#)",
             0..12,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::remark::FaultKind;
-use super::{LogLevel, Protocol, Retries};
+use super::{Compression, LogLevel, Protocol, Retries};
 use crate::net::Endpoint;
 
 /// Python's `int(text)`; what is too large for us is at the end of our range.
@@ -80,6 +80,14 @@ pub(super) fn limit(text: &str) -> Result<Duration, FaultKind> {
         range: "of seconds, above 0 and up to 31536000",
         value: text.to_owned(),
     })
+}
+
+/// How long brokers are waited for; librdkafka takes no more.
+pub(super) fn patience(text: &str) -> Result<Duration, FaultKind> {
+    wait(text)
+        .ok()
+        .filter(|time| (100..=900_000).contains(&time.as_millis()))
+        .ok_or_else(|| FaultKind::Number { range: "of seconds, from 0.1 to 900", value: text.to_owned() })
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, FaultKind> {
@@ -171,6 +179,59 @@ pub(super) fn host(text: &str) -> Result<String, FaultKind> {
         _ if text.is_empty() => Err(FaultKind::Empty),
         Ok(Endpoint::Tcp { host, .. }) => Ok(host),
         _ => Err(FaultKind::Host(text.to_owned())),
+    }
+}
+
+/// Kafka's `HOST:PORT`, separated by commas.
+pub(super) fn brokers(text: &str) -> Result<Vec<String>, FaultKind> {
+    if text.trim().is_empty() {
+        return Err(FaultKind::Empty);
+    }
+    text.split(',').map(|broker| self::broker(broker.trim())).collect()
+}
+
+fn broker(broker: &str) -> Result<String, FaultKind> {
+    if broker.is_empty() {
+        return Err(FaultKind::EmptyItem);
+    }
+    match Endpoint::tcp(broker) {
+        Ok(_) => Ok(broker.to_owned()),
+        Err(error) => Err(FaultKind::Server { server: broker.to_owned(), error }),
+    }
+}
+
+/// The name of a cluster, which is also a file's.
+pub(super) fn cluster(text: &str) -> Result<String, FaultKind> {
+    // Behind a machine's name, it is a part of a file's name.
+    plain(text).and_then(|name| if name.len() <= 100 { Ok(name) } else { Err(FaultKind::Plain(name)) })
+}
+
+/// What Kafka takes for the name of a topic; as a file's name and in a path, it means nothing else.
+pub(super) fn plain(text: &str) -> Result<String, FaultKind> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || ['.', '-', '_'].contains(&c);
+    match text.trim() {
+        "" => Err(FaultKind::Empty),
+        name if name.len() <= 249 && name.chars().all(usual) && !name.starts_with('.') => Ok(name.to_owned()),
+        name => Err(FaultKind::Plain(name.to_owned())),
+    }
+}
+
+/// Text of a line.
+pub(super) fn text(text: &str) -> Result<String, FaultKind> {
+    match text.trim() {
+        "" => Err(FaultKind::Empty),
+        text if text.contains('\0') => Err(FaultKind::Nul),
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn compression(text: &str) -> Result<Compression, FaultKind> {
+    match text.trim() {
+        "none" => Ok(Compression::None),
+        "gzip" => Ok(Compression::Gzip),
+        "snappy" => Ok(Compression::Snappy),
+        "lz4" => Ok(Compression::Lz4),
+        _ => Err(word("`none`, `gzip`, `snappy` or `lz4`", text)),
     }
 }
 
@@ -281,11 +342,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn brokers_topics_and_clusters_are_what_kafka_takes() {
+        assert_eq!(brokers("a:1 , [::1]:9092"), Ok(vec!["a:1".into(), "[::1]:9092".into()]));
+        assert_eq!((brokers(" "), brokers("a:1,")), (Err(FaultKind::Empty), Err(FaultKind::EmptyItem)));
+        for text in ["a", "a:x", "http://a:1", "/a"] {
+            assert!(matches!(brokers(text), Err(FaultKind::Server { .. })), "{text:?}");
+        }
+        assert_eq!(plain("edge-1.a_B"), Ok("edge-1.a_B".into()));
+        for text in ["", "..", "a/b", "a b", "ü", &"x".repeat(250)] {
+            assert!(plain(text).is_err(), "{text:?}");
+        }
+        assert!(compression("lz4").is_ok() && compression("zip").is_err() && text("\0").is_err());
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(text in any::<String>(), signs in "[0-9_+.e:/\\[\\],a-]{0,20}") {
             for text in [text, signs] {
                 let _ = (whole::<u16>(1, 9)(&text), retries(&text), wait(&text), factor(&text));
+                let _ = (brokers(&text), plain(&text), compression(&text));
                 let _ = (servers(&text), host(&text), name(&text), path(&text), log_level(&text));
             }
         }
