@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Fault, SinkError};
+
+/// What is written at once.
+const CHUNK: usize = 64 * 1024;
 
 /// A file in the making. Whoever looks at its path sees what was there before, until [`WholeFile::finish`]; what is
 /// dropped before that is removed.
@@ -16,7 +19,7 @@ pub struct WholeFile {
     place: String,
     path: PathBuf,
     draft: PathBuf,
-    file: File,
+    file: BufWriter<File>,
     is_finished: bool,
 }
 
@@ -32,12 +35,13 @@ impl WholeFile {
             return Err(fault(Fault::file(path, "cannot be replaced", source)));
         }
         let file = create(&draft).map_err(|source| fault(Fault::file(&draft, "cannot be made", source)))?;
+        let file = BufWriter::with_capacity(CHUNK, file);
         Ok(Self { sink, place, path: path.to_owned(), draft, file, is_finished: false })
     }
 
     /// Lets everybody read it (mode 0644), whatever the umask.
     pub fn show_to_all(&self) -> Result<(), SinkError> {
-        let shown = self.file.set_permissions(Permissions::from_mode(0o644));
+        let shown = self.file.get_ref().set_permissions(Permissions::from_mode(0o644));
         shown.map_err(|source| self.error(&self.draft, "cannot be given its mode", source))
     }
 
@@ -48,7 +52,8 @@ impl WholeFile {
 
     /// Puts it into its place, so that it and its name outlive a loss of power.
     pub fn finish(mut self) -> Result<(), SinkError> {
-        self.file.sync_all().map_err(|source| self.error(&self.draft, "cannot be written", source))?;
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        written.map_err(|source| self.error(&self.draft, "cannot be written", source))?;
         fs::rename(&self.draft, &self.path)
             .map_err(|source| self.error(&self.path, "cannot be replaced", source))?;
         self.is_finished = true;
@@ -178,7 +183,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         let file = begin(&path).unwrap();
-        file.file.set_permissions(Permissions::from_mode(0o600)).unwrap();
+        file.file.get_ref().set_permissions(Permissions::from_mode(0o600)).unwrap();
         file.show_to_all().unwrap();
         file.finish().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
@@ -191,8 +196,9 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let mut file = begin(&path).unwrap();
         // The kernel's own full disk: no file system has to be mounted for it.
-        file.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let error = file.write(b"new").unwrap_err();
+        file.file = BufWriter::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        file.write(b"new").unwrap();
+        let error = file.finish().unwrap_err();
         let shown = path.display();
         let draft = directory.path().join(".a.prom.new");
         assert_eq!(
@@ -202,7 +208,6 @@ mod tests {
                 draft.display()
             )
         );
-        drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names(&directory), ["a.prom"]);
     }

@@ -17,9 +17,6 @@ use crate::stats::{Naming, Reading, settings};
 const SINK: &str = "local-store";
 const FILE: &str = "stats";
 
-/// What is written at once.
-const CHUNK: usize = 64 * 1024;
-
 /// Writes each reading to a file of its own.
 #[derive(Debug)]
 pub struct LocalStoreOutlet {
@@ -41,16 +38,12 @@ impl Outlet<Reading<'_>> for LocalStoreOutlet {
         make_directory(SINK, &self.directory, &directory)?;
         let mut file = WholeFile::begin(SINK, &self.directory, &directory.join(FILE))?;
         let mut lines = self.naming.lines(reading);
-        let mut out = Vec::with_capacity(2 * CHUNK);
+        let mut out = Vec::new();
         reading.emit(&mut |subject, datapoints| {
+            out.clear();
             lines.write(subject, datapoints, &mut out);
-            if out.len() >= CHUNK {
-                file.write(&out)?;
-                out.clear();
-            }
-            Ok(())
+            file.write(&out)
         })?;
-        file.write(&out)?;
         file.finish()
     }
 }

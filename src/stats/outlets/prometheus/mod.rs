@@ -20,9 +20,6 @@ use samples::{Catalogue, Samples};
 
 const SINK: &str = "prometheus";
 
-/// What is written at once.
-const CHUNK: usize = 64 * 1024;
-
 /// This one and the others; Prometheus has better ways for so many.
 const MAX_MACHINES: usize = 1000;
 /// Over all machines: 80 MB of memory, and a file of 400 MB that node exporter would have to read each time.
@@ -101,16 +98,7 @@ impl PrometheusOutlet {
     fn write(&self) -> Result<(), SinkError> {
         let mut file = WholeFile::begin(SINK, &self.file, &self.file)?;
         file.show_to_all()?;
-        let mut out = Vec::with_capacity(2 * CHUNK);
-        self.write_samples(&mut |text| {
-            out.extend_from_slice(text);
-            if out.len() >= CHUNK {
-                file.write(&out)?;
-                out.clear();
-            }
-            Ok(())
-        })?;
-        file.write(&out)?;
+        self.write_samples(&mut |text| file.write(text))?;
         file.finish()
     }
 
