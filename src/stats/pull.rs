@@ -1,11 +1,14 @@
 //! Pulling into the spool: one snapshot at a time, aligned to the clock, and none while the spool is full.
 
-use std::io;
+use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use thiserror::Error;
 
 use super::capture::{Miss, Patience, Source, capture};
+use super::reading::FAILED;
 use super::spool::{Snapshot, Spool, SpoolError};
 
 /// How to pull, and where it goes.
@@ -56,11 +59,25 @@ impl Puller {
         let draft = self.spool.draft(time)?;
         let misses = capture(sources, draft.path(), &self.patience)?;
         let is_empty = misses.len() == 2 * sources.len();
-        if misses.is_empty() || (self.keeps_partial && !is_empty) {
-            return Ok(Pulled::Stored(self.spool.add(draft)?, misses));
+        if self.keeps_partial && !is_empty {
+            note_failed(draft.path(), sources, &misses)?;
+        } else if !misses.is_empty() {
+            return Ok(Pulled::Dropped(misses));
         }
-        Ok(Pulled::Dropped(misses))
+        Ok(Pulled::Stored(self.spool.add(draft)?, misses))
     }
+}
+
+/// A line for each socket that failed, also where none did: `process` tells how many.
+fn note_failed(directory: &Path, sources: &[Source], misses: &[Miss]) -> io::Result<()> {
+    let mut text = String::new();
+    for misses in misses.chunk_by(|one, other| one.source == other.source) {
+        let source = misses.first().and_then(|miss| sources.get(miss.source));
+        let name = source.map_or("", |source| source.name.as_str());
+        let all: Vec<_> = misses.iter().map(|miss| format!("{}: {}", miss.request, miss.why)).collect();
+        let _ = writeln!(text, "{name}: {}", all.join("; ").replace('\n', " "));
+    }
+    fs::write(directory.join(FAILED), text)
 }
 
 /// The next pull: at a multiple of the interval, so that the snapshots of several machines are of the same moments.
@@ -97,10 +114,8 @@ impl Tick {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
-    use std::path::Path;
     use std::thread;
 
     use super::*;
@@ -163,7 +178,10 @@ mod tests {
         assert!(strict.spool.snapshots().unwrap().is_empty());
         let lenient = puller(directory.path(), true);
         let Pulled::Stored(snapshot, misses) = lenient.pull(&sources, 1000).unwrap() else { panic!() };
-        assert_eq!((misses.len(), fs::read_dir(snapshot.path).unwrap().count()), (2, 2));
+        assert_eq!((misses.len(), fs::read_dir(&snapshot.path).unwrap().count()), (2, 3));
+        let failed = fs::read_to_string(snapshot.path.join(FAILED)).unwrap();
+        assert!(failed.starts_with("gone: show info: cannot connect: "), "{failed}");
+        assert_eq!(failed.lines().count(), 1, "{failed}");
         assert!(matches!(lenient.pull(&[gone()], 1001).unwrap(), Pulled::Dropped(_)), "nothing is no part");
     }
 

@@ -24,6 +24,8 @@ pub struct Reading<'s> {
     pub is_cluster: bool,
     aggregate: Aggregate<'s>,
     took: Took,
+    /// Where that is known.
+    failed_sockets: Option<usize>,
 }
 
 /// How long the reading took.
@@ -61,6 +63,9 @@ const NO_FILE: &str = "it is no plain file";
 /// is a cluster's name, a line [`CLUSTER`].
 pub(super) const ORIGIN: &str = ".origin";
 
+/// The file of a snapshot that was kept although sockets may have failed: a line for each that has.
+pub(super) const FAILED: &str = ".failed";
+
 /// No more of a strange name is quoted.
 const QUOTED: usize = 64;
 
@@ -86,13 +91,17 @@ impl<'s> Reading<'s> {
         }
         let took = Took { infos: between - begun, stats: between.elapsed() };
         let (origin, is_cluster) = origin(&snapshot.path)?;
-        Ok(Self { time: snapshot.time, number: snapshot.number, origin, is_cluster, aggregate, took })
+        let (time, number) = (snapshot.time, snapshot.number);
+        let failed_sockets = failed_sockets(&snapshot.path)?;
+        Ok(Self { time, number, origin, is_cluster, aggregate, took, failed_sockets })
     }
 
-    /// Tells all datapoints, as [`Aggregate::emit`] does, and how long the reading took.
+    /// Tells all datapoints, as [`Aggregate::emit`] does, how long the reading took and how many sockets failed.
     pub fn emit<E>(&self, sink: &mut Sink<'_, E>) -> Result<(), E> {
         self.aggregate.emit(sink)?;
-        sink(Subject::Own, &self.took.datapoints())
+        let failed = self.failed_sockets.and_then(|count| i64::try_from(count).ok());
+        let failed = failed.map(|count| Datapoint { metric: "FailedSockets", value: Number::Integer(count) });
+        sink(Subject::Own, &self.took.datapoints().into_iter().chain(failed).collect::<Vec<_>>())
     }
 }
 
@@ -155,6 +164,15 @@ fn load<'t>(path: &Path, text: &'t mut Vec<u8>) -> Result<&'t str, ReadError> {
     match str::from_utf8(text) {
         Ok(text) => Ok(text),
         Err(error) => refuse(&format!("it is not UTF-8 at byte {}", error.valid_up_to() + 1)),
+    }
+}
+
+fn failed_sockets(directory: &Path) -> Result<Option<usize>, ReadError> {
+    let mut text = Vec::new();
+    match load(&directory.join(FAILED), &mut text) {
+        Ok(text) => Ok(Some(text.lines().count())),
+        Err(ReadError::Gone) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -242,6 +260,25 @@ mod tests {
                 "ClockTimeAllStats"
             ]
         );
+    }
+
+    #[test]
+    fn failed_sockets_are_counted_where_they_are_known() {
+        for (text, count) in [(None, None), (Some(""), Some("0")), (Some("b: x\nc: y\n"), Some("2"))] {
+            let (_directory, snapshot) = snapshot(&[("a_info", INFO)]);
+            if let Some(text) = text {
+                fs::write(snapshot.path.join(FAILED), text).unwrap();
+            }
+            let scope = Scope::default();
+            let mut told = None;
+            let Ok(()) = Reading::of(&snapshot, &scope).unwrap().emit::<Infallible>(&mut |_, points| {
+                let mut points = points.iter();
+                told =
+                    points.find(|point| point.metric == "FailedSockets").map(|point| point.value.to_string());
+                Ok(())
+            });
+            assert_eq!(told.as_deref(), count);
+        }
     }
 
     #[test]

@@ -39,8 +39,11 @@ fn a_program_that_stops_is_drained_and_a_stopped_one_is_in_maint() {
 
 #[test]
 fn a_program_that_ends_by_itself_is_in_maint() {
-    let brief = Program::new("web", "/bin/sleep 2").with("autorestart=unexpected");
+    let command = "/bin/sh -c \"until test -e %(here)s/enough; do sleep 0.1; done\"";
+    let brief = Program::new("web", command).with("autorestart=unexpected");
     let world = World::new(&[brief], "", "*=app/*");
+    world.expect_running("web");
+    fs::write(world.directory().join("enough"), "").unwrap();
     world.supervisord.expect("web", "EXITED");
     world.haproxy.expect("web", "maint");
     assert!(world.supervisord.log().contains("`app/web` set to ready"), "it was ready while it ran");

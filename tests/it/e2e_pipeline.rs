@@ -364,7 +364,9 @@ fn one_dead_socket_drops_the_whole_snapshot_unless_partial_ones_are_kept() {
 
     pipeline.configure(&sink, &format!("{list}\nretries = 0\nkeep-partial = true"), "", "");
     pipeline.once("pull").expect(1).complains(&format!("error: kept without what failed: {dead}"));
-    let files = pipeline.files(&pipeline.wait_for(1)[0]);
+    let mut files = pipeline.files(&pipeline.wait_for(1)[0]);
+    let failed = files.remove(".failed").unwrap();
+    assert!(failed.starts_with(b"dead.sock: show info: cannot connect: "), "{}", failed.escape_ascii());
     assert_eq!(files.keys().collect::<Vec<_>>(), ["haproxy.sock_info", "haproxy.sock_stat"]);
     pipeline.once("process").expect(0);
     agrees(&sink.deliveries()[0], &expected(&files, "lb."));

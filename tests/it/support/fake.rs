@@ -105,6 +105,15 @@ impl FakeHaproxy {
         assert_eq!(self.setters().len(), count, "{:?}", self.setters());
     }
 
+    /// Waits until it was asked a command that begins so, so often.
+    #[track_caller]
+    pub(crate) fn expect_asked(&self, command: &str, count: usize) {
+        eventually(&format!("{count} times `{command}`"), || {
+            let script = self.script.lock().unwrap();
+            (script.lines.iter().filter(|line| line.starts_with(command)).count() >= count).then_some(())
+        });
+    }
+
     /// Waits for this setter.
     #[track_caller]
     pub(crate) fn expect(&self, line: &str) {

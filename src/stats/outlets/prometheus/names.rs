@@ -233,4 +233,5 @@ const OWN: &[Entry] = &[
     reading("WallClockTimeBackends", "backends"),
     reading("WallClockTimeServers", "servers"),
     reading("WallClockTimeAllStats", "all"),
+    gauge("FailedSockets", "failed_sockets", "Sockets that are not in all of this, as they failed."),
 ];
