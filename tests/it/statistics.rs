@@ -1,6 +1,7 @@
 //! `docs/statistics.rst` and the units in `systemd/` are held to what the program and systemd take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,9 @@ use crate::recipes::{blocks, read, words};
 use crate::support::BINARY;
 
 const PAGE: &str = "docs/statistics.rst";
+
+/// The page is of the build that has all.
+const IS_WITH_KAFKA: bool = cfg!(feature = "kafka");
 
 /// Options by section and name, with their defaults; an empty one is none.
 type Options = BTreeMap<(String, String), String>;
@@ -34,10 +38,17 @@ fn options(text: &str, comments: bool) -> Options {
 
 /// What the program says: all names from `-p`, and the defaults that are in effect once all sections are there.
 fn declared() -> Options {
-    let all_sections = "[graphite]\n[statsd]\n[local-store]\n[prometheus]\nfile = /x.prom\n";
-    let (settings, _) = Settings::parse(Path::new("/x.conf"), all_sections).unwrap();
+    let needed = [("prometheus", "file", "/x.prom"), ("kafka", "brokers", "x:1")];
+    let needed = needed.into_iter().filter(|(section, ..)| IS_WITH_KAFKA || *section != "kafka");
+    let mut all_sections = String::from("[graphite]\n[statsd]\n[local-store]\n");
+    for (section, key, value) in needed.clone() {
+        writeln!(all_sections, "[{section}]\n{key} = {value}").unwrap();
+    }
+    let (settings, _) = Settings::parse(Path::new("/x.conf"), &all_sections).unwrap();
     let mut in_effect = options(&settings.effective(Part::All), false);
-    in_effect.remove(&("prometheus".into(), "file".into()));
+    for (section, key, _) in needed {
+        in_effect.remove(&(section.into(), key.into()));
+    }
     let names =
         options(&defaults(Part::All), true).into_keys().filter(|(section, _)| !section.ends_with("-groups"));
     names.map(|name| (name.clone(), in_effect.remove(&name).unwrap_or_default())).collect()
@@ -82,6 +93,7 @@ fn documented() -> Options {
         }
         before = line;
     }
+    options.retain(|(section, _), _| IS_WITH_KAFKA || section != "kafka");
     options
 }
 
@@ -96,9 +108,12 @@ fn the_tables_have_each_option_with_its_default() {
 #[test]
 fn each_configuration_of_the_page_is_taken_without_a_word() {
     let page = blocks(&page());
-    let sections = ["[pull]", "[process]", "[graphite]", "[statsd]"];
-    let found: Vec<_> =
-        page.iter().filter(|block| sections.iter().any(|name| block.starts_with(name))).collect();
+    let sections = ["[pull]", "[process]", "[graphite]", "[statsd]", "[kafka]"];
+    let found: Vec<_> = page
+        .iter()
+        .filter(|block| sections.iter().any(|name| block.starts_with(name)))
+        .filter(|block| IS_WITH_KAFKA || !block.contains("[kafka]"))
+        .collect();
     assert!(found.len() >= 2, "{} configurations", found.len());
     for block in found {
         match Settings::parse(Path::new("page.conf"), block) {
