@@ -23,6 +23,7 @@ mod faults;
 mod kafka;
 mod manual;
 mod orders;
+mod peers;
 mod pipeline_faults;
 mod protocol;
 mod recipes;

@@ -24,7 +24,8 @@ fn table() -> Vec<(String, Vec<String>)> {
     .collect()
 }
 
-fn sources(directory: &Path) -> Vec<PathBuf> {
+/// All files of code below a directory.
+pub(crate) fn sources(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let nested = directories.iter().flat_map(|directory| sources(directory));
