@@ -357,6 +357,59 @@ fn two_pulls_of_one_second_are_two_snapshots() {
     pipeline.is_clean();
 }
 
+/// Sets the clock that a command reads, while it runs: by so many seconds from the true one.
+fn set_clock(path: &Path, seconds: i32) {
+    fs::write(path.with_extension("new"), format!("{seconds:+}\n")).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+/// What stands between a command and the clock.
+fn faketime() -> PathBuf {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    assert!(Path::new(&library).exists(), "{library} is missing; run: sudo apt-get install faketime");
+    library.into()
+}
+
+#[test]
+fn a_clock_that_is_set_back_and_on_again_costs_no_snapshot() {
+    let (paths, sink) = (paths(5), Sink::start());
+    let pipeline = Pipeline::new(&sink);
+    instant_haproxy(&pipeline.path("a.sock"), 5);
+    pipeline.configure(&sink, &servers(&pipeline.path("a.sock")), "", "");
+    let (clock, library) = (pipeline.path("clock"), faketime());
+    set_clock(&clock, 0);
+    let variables: [(&str, &Path); 4] = [
+        ("LD_PRELOAD", &library),
+        ("FAKETIME_TIMESTAMP_FILE", &clock),
+        ("FAKETIME_NO_CACHE", Path::new("1")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", Path::new("1")),
+    ];
+    let pull = pipeline.start_with("pull", &[], &variables);
+    let whole = |name: &String| name.split('.').next().unwrap().parse::<u64>().unwrap();
+    let first = eventually("four pulls", || {
+        let names = pipeline.waiting();
+        (names.len() >= 4).then(|| names.iter().map(whole).min().unwrap())
+    });
+    set_clock(&clock, -3);
+    eventually("a second that was there before", || {
+        pipeline.waiting().iter().any(|name| name.ends_with(".1")).then_some(())
+    });
+    set_clock(&clock, -7200);
+    eventually("two hours before", || {
+        pipeline.waiting().iter().any(|name| whole(name) < first - 7000).then_some(())
+    });
+    set_clock(&clock, 7200);
+    eventually("two hours after", || {
+        pipeline.waiting().iter().any(|name| whole(name) > first + 7000).then_some(())
+    });
+    assert!(!pull.end().contains("error"));
+    let mut pulled: Vec<u64> = pipeline.waiting().iter().map(whole).collect();
+    pulled.sort_unstable();
+    pipeline.once("process").expect(0);
+    has_arrived(&sink, &pulled, &paths);
+    pipeline.is_clean();
+}
+
 #[test]
 fn a_second_pull_into_the_same_directory_is_refused() {
     let pipeline = Pipeline::new(&Sink::start());
