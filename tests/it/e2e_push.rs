@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -244,10 +245,15 @@ fn a_backend_that_is_not_there_is_named() {
 /// A HAProxy with a web page, and servers that are not checked, but for `dead`.
 fn haproxy_with_page() -> (TempDir, Haproxy, String) {
     let directory = tempfile::tempdir().unwrap();
+    haproxy_with_page_at(directory, "")
+}
+
+/// `options` are those of the page's `bind`.
+fn haproxy_with_page_at(directory: TempDir, options: &str) -> (TempDir, Haproxy, String) {
     let port = free_port();
     let page = format!(
-        "frontend page\n  mode http\n  timeout client 5s\n  bind 127.0.0.1:{port}\n  stats enable\n  stats uri /stats\n  \
-         stats auth me:secret\n"
+        "frontend page\n  mode http\n  timeout client 5s\n  bind 127.0.0.1:{port}{options}\n  stats enable\n  \
+         stats uri /stats\n  stats auth me:secret\n"
     );
     let servers = ["web1 127.0.0.1:1", "dead 127.0.0.1:1 check inter 100ms fall 1"];
     let haproxy = Haproxy::start_with(directory.path(), &page, &servers);
@@ -350,9 +356,40 @@ fn the_page_is_asked_with_a_name_and_a_password() {
     }
 }
 
+/// An authority, `ca.pem`, and what HAProxy needs to be the host of this name, `site.pem`.
+fn certify(directory: &Path, name: &str) {
+    let script = format!(
+        "set -e
+         new='openssl req -x509 -days 2 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj'
+         $new /CN=authority -keyout ca.key -out ca.pem
+         $new /CN=site -keyout site.key -out site.crt -CA ca.pem -CAkey ca.key \\
+             -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:{name}
+         cat site.crt site.key > site.pem"
+    );
+    let output = Command::new("sh").args(["-c", &script]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_page_over_https_is_read_only_from_whom_the_host_trusts() {
+    let directory = tempfile::tempdir().unwrap();
+    certify(directory.path(), "localhost");
+    let options = format!(" ssl crt {}", directory.path().join("site.pem").display());
+    let (directory, _haproxy, page) = haproxy_with_page_at(directory, &options);
+    let authority = directory.path().join("ca.pem");
+    let trusting = [("SSL_CERT_FILE", authority.to_str().unwrap())];
+    let report = |host: &str, variables: &[(&str, &str)]| {
+        let url = format!("https://me:secret@{}", page.replace("127.0.0.1", host));
+        Running::start_with(directory.path(), &["report", &url], variables).wait()
+    };
+    report("localhost", &trusting).expect(0).has_row(&["app/web1", "no", "check"]);
+    report("localhost", &[]).expect(1).says("invalid peer certificate: UnknownIssuer");
+    report("127.0.0.1", &trusting).expect(1).says("invalid peer certificate: certificate not valid for name");
+}
+
 #[test]
 fn a_saved_show_stat_is_read() {
-    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/haproxystats/1457298067");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/haproxystats/1457298067");
     let run = Run::of(&data, &["report", "--csv", "admin1.sock_stat"]).expect(1);
     run.has_row(&["plone01/plone0101", "UP", "12s", "272", "6", "L4OK", "1", "0", "0", "3ms"])
         .says("!: server `plone01/down.server` is DOWN: L4CON, Connection refused\n")
