@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod config_change;
 pub mod control;
 pub mod haproxy;
 pub mod ini;

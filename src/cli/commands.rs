@@ -1,5 +1,7 @@
 //! The operator's commands, as typed. What a word means beyond its form is checked by the command itself.
 
+mod config;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,10 @@ use clap_complete::Shell;
 use super::args::{LogFormat, duration};
 use crate::agent::Target;
 use crate::control::Probe;
+pub(super) use config::{
+    AddArgs, ApplyArgs, ChangeArgs, ConfigCommand, FilesArgs, HistoryArgs, InitArgs, ListArgs, ProgramArgs,
+    ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs,
+};
 
 /// What is to be done with programs and their servers.
 #[derive(Clone, Debug, Subcommand)]
@@ -55,6 +61,14 @@ pub(super) enum Command {
     /// Report on the health of HAProxy: servers, queues, response times, errors
     #[command(after_help = REPORT)]
     Report(ReportArgs),
+    /// Change HAProxy's configuration: checked, reloaded and seen to work, or put back
+    #[command(subcommand)]
+    #[command(disable_help_subcommand = true)]
+    Config(ConfigCommand),
+    /// Route host names to servers, most of the time without a reload
+    #[command(subcommand)]
+    #[command(disable_help_subcommand = true)]
+    Routes(RoutesCommand),
     /// Print the completions for a shell
     Completions {
         /// The shell

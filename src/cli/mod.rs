@@ -4,6 +4,7 @@
 mod args;
 mod check;
 mod commands;
+mod config;
 mod delivering;
 mod hold;
 #[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
@@ -16,6 +17,7 @@ mod pull;
 mod push;
 mod report;
 mod rollout;
+mod routes;
 mod screen;
 mod site;
 mod state;
@@ -47,6 +49,8 @@ const USAGE: u8 = 2;
 const PARTIAL: u8 = 3;
 /// Exit code where nothing was touched, on purpose.
 const REFUSED: u8 = 4;
+/// Exit code where neither the new nor the old is known to be in force.
+const BROKEN: u8 = 5;
 /// Exit code where time ran out; `EX_TEMPFAIL` of sysexits.h.
 const TIMEOUT: u8 = 75;
 /// Exit code after Ctrl-C, as shells have it.
@@ -61,6 +65,10 @@ enum Failure {
     Refused(Vec<String>),
     /// It was tried.
     Failed(Vec<String>),
+    /// It was tried, and somebody has to look at it.
+    Broken(Vec<String>),
+    /// Others did not make room in time.
+    Late(Vec<String>),
 }
 
 impl Failure {
@@ -69,6 +77,8 @@ impl Failure {
             Self::Usage(problems) => (USAGE, problems),
             Self::Refused(problems) => (REFUSED, problems),
             Self::Failed(problems) => (FAILED, problems),
+            Self::Broken(problems) => (BROKEN, problems),
+            Self::Late(problems) => (TIMEOUT, problems),
         }
     }
 }
@@ -181,6 +191,8 @@ fn operate(command: Command) -> u8 {
         Command::Process(args) => process::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Routes(command) => routes::run(&command),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {

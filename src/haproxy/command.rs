@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ServerRef;
+use super::{MapFile, ServerRef, Word};
 
 /// The administrative states of `set server … state`, the most available first. In JSON it is HAProxy's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,6 +76,20 @@ pub enum Command {
     ShutdownSessions(ServerRef),
     /// `show cli level`: what this socket may do.
     Level,
+    /// `show info`: which process answers.
+    Info,
+    /// `show info` and the whole of `show map`, in one line: both answered by the same process.
+    ShowMap(MapFile),
+    /// `add map`; a key that is there already gets a second entry.
+    AddMap(MapFile, Word, Word),
+    /// `set map`, for a key that is there.
+    SetMap(MapFile, Word, Word),
+    /// `del map`, for a key that is there.
+    DelMap(MapFile, Word),
+    /// `show proc`, to the master: its processes.
+    Processes,
+    /// `reload`, to the master.
+    Reload,
 }
 
 impl Command {
@@ -103,6 +117,13 @@ impl fmt::Display for Command {
             Self::Statistics => f.write_str("show info;show stat"),
             Self::ShutdownSessions(server) => write!(f, "shutdown sessions server {server}"),
             Self::Level => f.write_str("show cli level"),
+            Self::Info => f.write_str("show info"),
+            Self::ShowMap(map) => write!(f, "show info;show map {map}"),
+            Self::AddMap(map, key, value) => write!(f, "add map {map} {key} {value}"),
+            Self::SetMap(map, key, value) => write!(f, "set map {map} {key} {value}"),
+            Self::DelMap(map, key) => write!(f, "del map {map} {key}"),
+            Self::Processes => f.write_str("show proc"),
+            Self::Reload => f.write_str("reload"),
         }
     }
 }

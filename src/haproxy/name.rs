@@ -63,6 +63,29 @@ impl ServerRef {
     }
 }
 
+/// A word made of HAProxy's own character set, so that it is one word in a configuration, a map or a command.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Word(Box<str>);
+
+impl Word {
+    /// Checks a text; `what` it is to be is for the words of the error.
+    pub fn new(what: &'static str, text: &str) -> Result<Self, NameError> {
+        check(what, text).map(|()| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 fn check(what: &'static str, name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty(what));

@@ -13,6 +13,7 @@
 mod command_line;
 mod e2e;
 mod e2e_commands;
+mod e2e_config;
 mod e2e_files;
 mod e2e_pipeline;
 mod e2e_push;

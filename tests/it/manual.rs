@@ -89,7 +89,10 @@ fn generated() -> Files {
     all.build();
     let page = |name: &str, text: String| (Path::new("man").join(format!("{name}.1")), text.into_bytes());
     for command in all.get_subcommands() {
-        files.extend([page(command.get_display_name().unwrap(), command_page(command.clone()))]);
+        let own = command.get_subcommands();
+        for command in std::iter::once(command).chain(own) {
+            files.extend([page(command.get_display_name().unwrap(), command_page(command.clone()))]);
+        }
     }
     files.extend([page(NAME, main_page(all))]);
     for shell in SHELLS {
@@ -123,7 +126,11 @@ fn main_page(command: Command) -> String {
 }
 
 fn command_page(command: Command) -> String {
-    let mut page = Page::begin(command);
+    let has_own = command.has_subcommands();
+    let mut page = Page::begin(command.subcommand_help_heading("COMMANDS"));
+    if has_own {
+        page.section(Man::render_subcommands_section);
+    }
     page.after_help();
     page.see_also(&["supervisor-haproxy(1)"]);
     page.text

@@ -43,11 +43,9 @@ impl Haproxy {
     /// With another name than `haproxy`, where two live in one directory.
     pub(crate) fn start_as(directory: &Path, name: &str, global: &str, servers: &[&str]) -> Self {
         let socket = directory.join(format!("{name}.sock"));
-        let engine = match std::env::var("HAPROXY_VERSION") {
-            Ok(version) => {
-                Engine::Docker { image: format!("supervisor-haproxy/haproxy:{version}"), name: None }
-            }
-            Err(_) => Engine::Local(None),
+        let engine = match docker_image() {
+            Some(image) => Engine::Docker { image, name: None },
+            None => Engine::Local(None),
         };
         let directory = directory.join(name);
         fs::create_dir(&directory).unwrap();
@@ -89,7 +87,10 @@ impl Haproxy {
                 command.stdout(log.try_clone().unwrap()).stderr(log);
                 *child = Some(command.spawn().expect("haproxy is not installed"));
             }
-            Engine::Docker { image, name } => *name = Some(run_container(image, &config, &self.socket)),
+            Engine::Docker { image, name } => {
+                let (directory, config) = (self.socket.parent().unwrap(), config.display().to_string());
+                *name = Some(run_container(image, directory, &["-W", "-db", "-f", &config]));
+            }
         }
         let socket = self.socket.clone();
         eventually("HAProxy's socket", || ask(&socket, "show info").map(|_| ()));
@@ -220,13 +221,19 @@ impl Drop for Haproxy {
     }
 }
 
-fn run_container(image: &str, config: &Path, socket: &Path) -> String {
+/// Where the tests run with a HAProxy in Docker.
+pub(super) fn docker_image() -> Option<String> {
+    let version = std::env::var("HAPROXY_VERSION").ok()?;
+    Some(format!("supervisor-haproxy/haproxy:{version}"))
+}
+
+/// With a directory that is the same inside; gives its name.
+pub(super) fn run_container(image: &str, directory: &Path, arguments: &[&str]) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name =
         format!("supervisor-haproxy-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let directory = socket.parent().unwrap().display();
+    let directory = directory.display();
     let volume = format!("{directory}:{directory}");
-    let config = config.display().to_string();
     let run = [
         "run",
         "--detach",
@@ -240,17 +247,17 @@ fn run_container(image: &str, config: &Path, socket: &Path) -> String {
         &volume,
         image,
     ];
-    docker(&[&run[..], &["-W", "-db", "-f", &config]].concat());
+    docker(&[&run[..], arguments].concat());
     name
 }
 
 #[track_caller]
-fn docker(arguments: &[&str]) {
+pub(super) fn docker(arguments: &[&str]) {
     let output = Command::new("docker").args(arguments).output().expect("docker is not installed");
     assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn ask(socket: &Path, command: &str) -> Option<String> {
+pub(super) fn ask(socket: &Path, command: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(format!("{command}\n").as_bytes()).ok()?;
@@ -259,7 +266,7 @@ fn ask(socket: &Path, command: &str) -> Option<String> {
     Some(reply).filter(|reply| !reply.is_empty())
 }
 
-fn value(info: &str, key: &str) -> String {
+pub(super) fn value(info: &str, key: &str) -> String {
     let prefix = format!("{key}: ");
     info.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
 }

@@ -1,0 +1,349 @@
+//! `config`: changes of HAProxy's configuration, its versions, and the way back.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstyle::Style;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::commands::{
+    ApplyArgs, ChangeArgs, ConfigCommand, FilesArgs, HistoryArgs, ProgramArgs, ReachArgs, RecoverArgs,
+    RollbackArgs, ValidateArgs,
+};
+use super::hold::who_now;
+use super::screen::{GOOD, Screen, Table, paint};
+use super::{Failure, warn};
+use crate::config_change::{
+    Activated, Archive, ArchiveError, ChangeError, Desk, Digest, Done, FileSet, How, Peer, Places, Reach,
+    Running, Setup, Version, Way,
+};
+use crate::control::epoch_seconds;
+use crate::haproxy::MapFile;
+use crate::net::Endpoint;
+
+/// The largest file that is taken: no configuration is as large.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Where Debian's unit has the master.
+const MASTER_SOCKET: &str = "/run/haproxy-master.sock";
+const PID_FILE: &str = "/run/haproxy.pid";
+
+pub(super) fn run(command: &ConfigCommand) -> Result<u8, Failure> {
+    match command {
+        ConfigCommand::Apply(args) => apply(args),
+        ConfigCommand::Validate(args) => validate(args),
+        ConfigCommand::History(args) => history(args),
+        ConfigCommand::Rollback(args) => roll_back(args),
+        ConfigCommand::Recover(args) => recover(args),
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        let problems = vec![error.to_string()];
+        match error {
+            ChangeError::Lock(crate::config_change::LockError::Taken { .. }) => Self::Late(problems),
+            ChangeError::Invalid(_)
+            | ChangeError::NotReady(_)
+            | ChangeError::Refused(_)
+            | ChangeError::Routes(_)
+            | ChangeError::Route(_) => Self::Refused(problems),
+            ChangeError::Stuck { .. } | ChangeError::Halfway(_) => Self::Broken(problems),
+            ChangeError::Lock(_)
+            | ChangeError::File(_)
+            | ChangeError::Archive(_)
+            | ChangeError::Undone(_)
+            | ChangeError::Foreign(_) => Self::Failed(problems),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        Self::Failed(vec![error.to_string()])
+    }
+}
+
+// --- where things are
+
+/// The routes' two files.
+pub(super) fn places(args: &FilesArgs) -> Result<Places, Failure> {
+    let routes = absolute(&args.routes)?;
+    let map = MapFile::new(&routes.join("hosts.map"));
+    let map = map.map_err(|error| Failure::Usage(vec![format!("--routes: {error}")]))?;
+    Ok(Places { backends: routes.join("backends.cfg"), map })
+}
+
+/// Versions outlive the directory that a command is typed in.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::Usage(vec![format!("`{}`: {error}", path.display())]))
+}
+
+fn files(args: &FilesArgs) -> Result<Vec<PathBuf>, Failure> {
+    args.files.iter().map(|path| absolute(path)).collect()
+}
+
+fn set(args: &FilesArgs) -> Result<FileSet, Failure> {
+    Ok(FileSet::read(&files(args)?).map_err(ChangeError::from)?)
+}
+
+fn archive(args: &FilesArgs) -> Result<PathBuf, Failure> {
+    match (&args.history, &files(args)?[..]) {
+        (Some(directory), _) => absolute(directory),
+        (None, files) => {
+            let mut name = files.first().cloned().map(OsString::from).unwrap_or_default();
+            name.push(".history");
+            Ok(name.into())
+        }
+    }
+}
+
+fn setup(args: &ChangeArgs) -> Result<Setup, Failure> {
+    Ok(Setup {
+        files: files(&args.files)?,
+        map: Some(places(&args.files)?.map),
+        archive: archive(&args.files)?,
+        keep: args.process.keep,
+        lock_timeout: args.process.lock_timeout,
+        by: who_now(),
+        at: epoch_seconds(),
+    })
+}
+
+fn endpoint(name: &str, text: &str) -> Result<Endpoint, Failure> {
+    text.parse().map_err(|error| Failure::Usage(vec![format!("{name} `{text}`: {error}")]))
+}
+
+/// The HAProxy that answers at a socket.
+pub(super) fn at(socket: &str) -> Result<Running, Failure> {
+    let socket = endpoint("--socket", socket)?;
+    Ok(Running::new(Reach { program: PathBuf::new(), socket, ways: Vec::new(), timeout: Duration::ZERO })?)
+}
+
+fn running(program: &ProgramArgs, process: &ReachArgs) -> Result<Running, Failure> {
+    let socket = endpoint("--socket", &process.socket)?;
+    let reach =
+        Reach { program: program.haproxy.clone(), socket, ways: ways(process)?, timeout: program.timeout };
+    Ok(Running::new(reach)?)
+}
+
+/// Those that were given; where none was, those of a package.
+fn ways(args: &ReachArgs) -> Result<Vec<Way>, Failure> {
+    let master = |text: &str| endpoint("--master-socket", text).map(Way::Master);
+    let mut ways = Vec::new();
+    ways.extend(args.master_socket.as_deref().map(master).transpose()?);
+    ways.extend(args.pid_file.clone().map(Way::PidFile));
+    ways.extend(args.master_pid.map(Way::Pid));
+    ways.extend(args.reload_command.clone().map(Way::Shell));
+    if ways.is_empty() {
+        ways = vec![master(MASTER_SOCKET)?, Way::PidFile(PID_FILE.into())];
+    }
+    Ok(ways)
+}
+
+/// Opens the desk; what was cut off before is finished or undone then, and that is said.
+pub(super) fn open(args: &ChangeArgs) -> Result<Desk<Running>, Failure> {
+    let running = running(&args.program, &args.process)?;
+    let (desk, remark) = Desk::open(setup(args)?, running)?;
+    warn(remark);
+    Ok(desk)
+}
+
+// --- apply, rollback, recover
+
+fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
+    let target = target(args.to.as_deref(), &args.change.files)?;
+    let bytes = content(&args.source)?;
+    let done = open(&args.change)?.apply(&target, bytes)?;
+    report(&done, &format!("`{}` is in force", target.display()));
+    Ok(0)
+}
+
+fn roll_back(args: &RollbackArgs) -> Result<u8, Failure> {
+    let (number, done) = open(&args.change)?.roll_back(args.number)?;
+    report(&done, &format!("the configuration of version {number} is in force"));
+    Ok(0)
+}
+
+fn recover(args: &RecoverArgs) -> Result<u8, Failure> {
+    let opened = if args.files_only {
+        Desk::open(setup(&args.change)?, Nobody).map(|(_, remark)| remark)
+    } else {
+        let running = running(&args.change.program, &args.change.process)?;
+        Desk::open(setup(&args.change)?, running).map(|(_, remark)| remark)
+    };
+    let remark = opened?;
+    Screen::new().line(remark.as_deref().unwrap_or("no change was cut off"));
+    Ok(0)
+}
+
+/// A HAProxy that is left alone.
+struct Nobody;
+
+impl Peer for Nobody {
+    fn ready(&mut self) -> Result<(), String> {
+        Err("HAProxy is left alone".into())
+    }
+
+    fn check(&mut self, _: &[PathBuf]) -> Result<(), String> {
+        self.ready()
+    }
+
+    fn activate(&mut self, _: &How) -> Activated {
+        Activated::Nobody("HAProxy is left alone".into())
+    }
+}
+
+/// What a change came to.
+pub(super) fn report(done: &Done, what: &str) {
+    let text = match done.version {
+        None => format!("{what} already; nothing was changed"),
+        Some(version) if done.is_reloaded => format!("{what}, as version {version}; HAProxy was reloaded"),
+        Some(version) => format!("{what}, as version {version}; no reload was needed"),
+    };
+    Screen::new().line(paint(GOOD, text));
+}
+
+/// Which file is meant: the only one, or the one that was named.
+fn target(to: Option<&Path>, args: &FilesArgs) -> Result<PathBuf, Failure> {
+    match (to, &files(args)?[..]) {
+        (Some(target), _) => absolute(target),
+        (None, [only]) if !only.is_dir() => Ok(only.clone()),
+        (None, _) => {
+            let files = set(args)?.files();
+            let names: Vec<String> = files.iter().map(|file| format!("`{}`", file.display())).collect();
+            Err(Failure::Usage(vec![format!(
+                "which file is it to replace? Pass --to with one of {}",
+                names.join(", ")
+            )]))
+        }
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+    };
+    match read {
+        Ok(_) if bytes.len() as u64 <= MAX_BYTES => Ok(bytes),
+        Ok(_) => {
+            Err(Failure::Usage(vec![format!("`{}`: it is longer than {MAX_BYTES} bytes", path.display())]))
+        }
+        Err(error) => Err(Failure::Usage(vec![format!("`{}`: cannot be read: {error}", path.display())])),
+    }
+}
+
+// --- validate
+
+fn validate(args: &ValidateArgs) -> Result<u8, Failure> {
+    let set = set(&args.files)?;
+    let files = match &args.source {
+        None => set.files(),
+        Some(source) => {
+            let target = target(args.to.as_deref(), &args.files)?;
+            if !set.takes(&target) {
+                let target = target.display();
+                return Err(Failure::Usage(vec![format!("--to `{target}`: HAProxy is not started with it")]));
+            }
+            set.with(&[(target, Some(source.clone()))])
+        }
+    };
+    let socket = Endpoint::Unix(PathBuf::new());
+    let reach = Reach {
+        program: args.program.haproxy.clone(),
+        socket,
+        ways: Vec::new(),
+        timeout: args.program.timeout,
+    };
+    match Running::new(reach)?.check(&files) {
+        Ok(()) => Screen::new().line(paint(GOOD, "valid")),
+        Err(said) => return Err(Failure::Failed(vec![format!("HAProxy does not accept it:\n{said}")])),
+    }
+    Ok(0)
+}
+
+// --- history
+
+fn history(args: &HistoryArgs) -> Result<u8, Failure> {
+    let versions = Archive::at(&archive(&args.files)?).versions()?;
+    let current = current(&versions, &args.files)?;
+    let mut screen = Screen::new();
+    if args.json {
+        screen.line(serde_json::to_string(&as_json(&versions, current)).map_err(io::Error::from)?);
+        return Ok(0);
+    }
+    if versions.is_empty() {
+        screen.line("no versions yet: the first change keeps what is there as version 1");
+        return Ok(0);
+    }
+    table(&versions, current).lines().into_iter().for_each(|line| screen.line(line));
+    if current.is_none() {
+        warn([
+            "what is there now is none of these: it was changed outside of `config`; the next change keeps it",
+        ]);
+    }
+    Ok(0)
+}
+
+/// The newest version that is what the files hold now.
+fn current(versions: &[Version], args: &FilesArgs) -> Result<Option<u64>, Failure> {
+    let is_there = |version: &Version| {
+        version
+            .files
+            .iter()
+            .all(|file| fs::read(&file.path).is_ok_and(|bytes| Digest::of(&bytes) == file.digest))
+    };
+    let files = set(args)?.files();
+    let has_all =
+        |version: &&Version| files.iter().all(|path| version.files.iter().any(|file| file.path == *path));
+    Ok(versions.iter().rev().filter(has_all).find(|version| is_there(version)).map(|version| version.number))
+}
+
+fn time(at: u64) -> String {
+    let at = i64::try_from(at).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    at.map_or_else(|| "-".into(), |at| at.to_string())
+}
+
+fn table(versions: &[Version], current: Option<u64>) -> Table {
+    let mut table = Table::headed(&["VERSION", "TIME", "BY", "WHAT", "FILES", "SIZE", "DIGEST", "NOTE"]);
+    let plain = |text: String| (text, Style::new());
+    for version in versions.iter().rev() {
+        let is_current = current == Some(version.number);
+        let mark = if is_current { " *" } else { "" };
+        table.row(vec![
+            (format!("{}{mark}", version.number), if is_current { GOOD } else { Style::new() }),
+            plain(time(version.at)),
+            plain(version.by.clone()),
+            plain(version.what.word().into()),
+            plain(version.files.len().to_string()),
+            plain(version.size().to_string()),
+            plain(version.digest().short().into()),
+            plain(version.note.clone()),
+        ]);
+    }
+    table
+}
+
+fn as_json(versions: &[Version], current: Option<u64>) -> impl Serialize {
+    #[derive(Serialize)]
+    struct Each {
+        #[serde(flatten)]
+        version: Version,
+        size: u64,
+        digest: String,
+        current: bool,
+    }
+    let each = |version: &Version| Each {
+        version: version.clone(),
+        size: version.size(),
+        digest: version.digest().to_string(),
+        current: current == Some(version.number),
+    };
+    versions.iter().rev().map(each).collect::<Vec<_>>()
+}
