@@ -251,7 +251,7 @@ fn validate(args: &ValidateArgs) -> Result<u8, Failure> {
                 let target = target.display();
                 return Err(Failure::Usage(vec![format!("--to `{target}`: HAProxy is not started with it")]));
             }
-            set.with(&[(target, Some(source.clone()))])
+            set.with(&[(target, Some(absolute(source)?))])
         }
     };
     let socket = Endpoint::Unix(PathBuf::new());

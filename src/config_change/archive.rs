@@ -189,6 +189,18 @@ impl Archive {
         if next.exists() { Ok(files::rename(&next, &version)?) } else { Ok(()) }
     }
 
+    /// Removes what was being written when somebody was killed. For whoever has the lock.
+    pub(super) fn tidy(&self) -> Result<(), ArchiveError> {
+        for directory in [self.directory.clone(), self.directory.join("objects")] {
+            let names = files::names(&directory)?;
+            let drafts = names.iter().filter(|name| name.as_encoded_bytes().starts_with(b"."));
+            for name in drafts {
+                files::remove(&directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// There is no change under way any more.
     pub(super) fn end(&self) -> Result<(), ArchiveError> {
         files::remove(&self.directory.join(NEXT))?;

@@ -169,6 +169,7 @@ impl<P: Peer> Desk<P> {
     }
 
     fn recover(&mut self) -> Result<Option<String>, ChangeError> {
+        self.archive.tidy()?;
         let Some((aim, journal)) = self.archive.unfinished()? else {
             self.sweep()?;
             return Ok(None);

@@ -20,6 +20,8 @@ const MAX_SAID: u64 = 16 * 1024;
 pub(super) struct Ended {
     /// Whether with exit code 0.
     pub(super) is_success: bool,
+    /// As in `exit status: 1`.
+    pub(super) status: String,
     /// What it wrote, errors and all, its control characters made visible.
     pub(super) said: String,
 }
@@ -42,7 +44,7 @@ pub(super) fn run(command: &mut Command, within: Duration) -> Result<Ended, Stri
         ));
     }
     let status = child.wait().map_err(failed)?;
-    Ok(Ended { is_success: status.success(), said: read(&mut said) })
+    Ok(Ended { is_success: status.success(), status: status.to_string(), said: read(&mut said) })
 }
 
 fn has_ended(child: &Child, within: Duration) -> io::Result<bool> {

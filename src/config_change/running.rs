@@ -317,7 +317,13 @@ impl Peer for Running {
             command.arg("-f").arg(file);
         }
         let ended = run(&mut command, self.reach.timeout)?;
-        if ended.is_success { Ok(()) } else { Err(ended.said) }
+        match ended.said {
+            _ if ended.is_success => Ok(()),
+            said if said.is_empty() => {
+                Err(format!("`{}` says nothing ({})", self.reach.program.display(), ended.status))
+            }
+            said => Err(said),
+        }
     }
 
     fn activate(&mut self, how: &How) -> Activated {

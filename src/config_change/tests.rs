@@ -342,6 +342,19 @@ fn the_history_is_bounded_and_contents_go_with_their_versions() {
 }
 
 #[test]
+fn what_was_being_written_is_removed() {
+    let place = Place::new();
+    drop(place.desk());
+    for name in
+        [".a.cfg.new", ".b.cfg.old", "history/.next.json.new", "history/objects/.00.new", "history/next.json"]
+    {
+        fs::write(place.directory.path().join(name), "half").unwrap();
+    }
+    assert_eq!(place.comes_to_rest(), (vec!["old".into(), "old".into()], None));
+    assert_eq!(fs::read_dir(place.directory.path().join("history/objects")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_damaged_content_is_not_put_back() {
     let place = Place::new();
     place.write("first", "old");

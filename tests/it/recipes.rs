@@ -81,8 +81,11 @@ fn completed(block: &str) -> String {
 #[track_caller]
 fn accepted_by_haproxy(configuration: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("haproxy.cfg");
-    fs::write(&path, configuration).unwrap();
+    let (path, map) = (directory.path().join("haproxy.cfg"), directory.path().join("hosts.map"));
+    // `routes init` makes it.
+    fs::write(&map, "").unwrap();
+    let configuration = configuration.replace("/etc/haproxy/routes/hosts.map", map.to_str().unwrap());
+    fs::write(&path, &configuration).unwrap();
     let Output { status, stdout, stderr } =
         Command::new("haproxy").args(["-c", "-f"]).arg(&path).output().expect("haproxy is not installed");
     let said = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
@@ -91,7 +94,12 @@ fn accepted_by_haproxy(configuration: &str) {
 
 #[test]
 fn haproxy_takes_each_backend_of_the_documents() {
-    for (document, least) in [("docs/recipes.rst", 4), ("README.rst", 1), ("docs/statistics.rst", 1)] {
+    for (document, least) in [
+        ("docs/recipes.rst", 4),
+        ("README.rst", 1),
+        ("docs/statistics.rst", 1),
+        ("docs/configuration.rst", 2),
+    ] {
         let blocks = haproxy_blocks(&read(document));
         assert!(blocks.len() >= least, "{document} has {} blocks for HAProxy", blocks.len());
         for block in blocks {
@@ -179,7 +187,12 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn each_command_of_the_documents_is_one() {
-    for (document, least) in [("docs/recipes.rst", 5), ("README.rst", 7), ("docs/statistics.rst", 8)] {
+    for (document, least) in [
+        ("docs/recipes.rst", 5),
+        ("README.rst", 7),
+        ("docs/statistics.rst", 8),
+        ("docs/configuration.rst", 9),
+    ] {
         let commands = commands(&read(document));
         assert!(commands.len() >= least, "{document} has {} commands", commands.len());
         for words in commands {
