@@ -72,11 +72,26 @@ enum Begun {
     /// Only the workers can tell.
     Unsaid,
     /// By a master that can be asked, and that had been reloaded so often before.
-    Asked(net::Peer, Option<u64>),
+    Asked(net::Peer, u64),
     /// It failed.
     Failed(String),
     /// No way leads to it.
     Nowhere(String),
+}
+
+/// How a new worker is told from the one before.
+enum New {
+    /// It has another pid.
+    NotThis(Option<u32>),
+    /// The master, which had been reloaded so often before, says which one it is. A reload that others have begun a moment
+    /// ago brings another worker, too, which this one is not mistaken for.
+    After(net::Peer, u64),
+}
+
+enum Look {
+    New,
+    NotYet(String),
+    Failed,
 }
 
 impl Running {
@@ -150,12 +165,11 @@ impl Running {
         };
         match self.ask(master, &Command::Reload, self.reach.timeout) {
             Ok(reply) => match reloaded(&reply) {
-                Reloaded::Worked => Begun::Asked(master, None),
-                Reloaded::Unsaid => Begun::Asked(master, Some(before.reloads)),
+                Reloaded::Worked | Reloaded::Unsaid => Begun::Asked(master, before.reloads),
                 Reloaded::Failed(lines) => Begun::Failed(format!("the reload failed:\n{}", lines.join("\n"))),
             },
             // It replaces itself, and may break the connection doing so.
-            Err(_) => Begun::Asked(master, Some(before.reloads)),
+            Err(_) => Begun::Asked(master, before.reloads),
         }
     }
 
@@ -189,24 +203,17 @@ impl Running {
         }
     }
 
-    /// Waits for a worker that is not the old one, and not on its way out.
-    fn await_worker(&mut self, old: Option<u32>, master: Option<(net::Peer, u64)>) -> Activated {
+    /// Waits until the new worker answers, and is not on its way out.
+    fn await_worker(&mut self, new: &New) -> Activated {
         let deadline = Instant::now() + self.reach.timeout;
-        let (mut answers, mut last) = (0, String::from("it does not answer"));
+        let (mut answers, mut last) = (0, String::new());
         while answers < ANSWERS_IN_A_ROW {
-            answers = match self.info() {
-                Ok(info) if info.pid != old && !info.stopping => answers + 1,
-                Ok(_) => {
-                    last = "the old worker goes on".into();
-                    0
+            match self.look(new) {
+                Look::New => answers += 1,
+                Look::NotYet(why) => (answers, last) = (0, why),
+                Look::Failed => {
+                    return Activated::Failed("the reload failed; HAProxy's log tells why".into());
                 }
-                Err(why) => {
-                    last = why;
-                    0
-                }
-            };
-            if answers == 0 && master.is_some_and(|(master, before)| self.has_failed(master, before)) {
-                return Activated::Failed("the reload failed; HAProxy's log tells why".into());
             }
             if Instant::now() >= deadline {
                 let within = self.reach.timeout;
@@ -217,10 +224,26 @@ impl Running {
         Activated::Worked
     }
 
-    fn has_failed(&mut self, master: net::Peer, before: u64) -> bool {
+    fn look(&mut self, new: &New) -> Look {
+        let is_new: Box<dyn Fn(Option<u32>) -> bool> = match *new {
+            New::NotThis(old) => Box::new(move |pid| pid != old),
+            New::After(master, before) => match self.since(master, before) {
+                None => return Look::NotYet("its master has not reloaded".into()),
+                Some(Processes { new_worker: None, .. }) => return Look::Failed,
+                Some(Processes { new_worker, .. }) => Box::new(move |pid| pid == new_worker),
+            },
+        };
+        match self.info() {
+            Ok(info) if is_new(info.pid) && !info.stopping => Look::New,
+            Ok(_) => Look::NotYet("the old worker goes on".into()),
+            Err(why) => Look::NotYet(why),
+        }
+    }
+
+    /// What the master has once it has seen a further reload.
+    fn since(&mut self, master: net::Peer, before: u64) -> Option<Processes> {
         let reply = self.ask(master, &Command::Processes, PATIENCE).unwrap_or_default();
-        let processes = Processes::parse(&String::from_utf8_lossy(&reply));
-        processes.is_some_and(|now| now.reloads > before && !now.has_new_worker)
+        Processes::parse(&String::from_utf8_lossy(&reply)).filter(|now| now.reloads > before)
     }
 
     fn take_files(&mut self) -> Activated {
@@ -229,10 +252,8 @@ impl Running {
         match (self.reload(), before) {
             (Begun::Nowhere(why), Err(also)) => Activated::Nobody(format!("{why}; {}", self.says(&also))),
             (Begun::Nowhere(why) | Begun::Failed(why), _) => Activated::Failed(why),
-            (Begun::Unsaid, _) => self.await_worker(old, None),
-            (Begun::Asked(master, reloads), _) => {
-                self.await_worker(old, reloads.map(|reloads| (master, reloads)))
-            }
+            (Begun::Unsaid, _) => self.await_worker(&New::NotThis(old)),
+            (Begun::Asked(master, before), _) => self.await_worker(&New::After(master, before)),
         }
     }
 

@@ -41,25 +41,31 @@ fn plain(line: &str) -> String {
 pub struct Processes {
     /// How often the master has been reloaded.
     pub reloads: u64,
-    /// Whether a worker is of the last reload. After one that failed there is none: a worker counts the reloads
-    /// that it has outlived, whatever the heading above it says.
-    pub has_new_worker: bool,
+    /// The worker of the last reload. After one that failed there is none: a worker counts the reloads that it has
+    /// outlived, whatever the heading above it says.
+    pub new_worker: Option<u32>,
 }
 
 impl Processes {
     /// Reads the reply to `show proc`; `None` where there is no row of a master.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rows: Vec<(String, u64)> = text.lines().filter_map(row).collect();
-        let reloads = rows.iter().find(|(kind, _)| kind == "master").map(|(_, reloads)| *reloads)?;
-        let has_new_worker = rows.iter().any(|(kind, reloads)| kind == "worker" && *reloads == 0);
-        Some(Self { reloads, has_new_worker })
+        let rows: Vec<Row> = text.lines().filter_map(row).collect();
+        let reloads = rows.iter().find(|row| row.kind == "master")?.reloads;
+        let new = rows.iter().find(|row| row.kind == "worker" && row.reloads == 0);
+        Some(Self { reloads, new_worker: new.map(|row| row.pid) })
     }
 }
 
-/// Type and reloads. Columns come and go with the versions; the reloads stand before the uptime in all of them, but
+struct Row {
+    pid: u32,
+    kind: String,
+    reloads: u64,
+}
+
+/// Columns come and go with the versions; the reloads stand before the uptime in all of them, but
 /// for a remark in brackets.
-fn row(line: &str) -> Option<(String, u64)> {
+fn row(line: &str) -> Option<Row> {
     let mut in_brackets = false;
     let outside = |c: char| {
         in_brackets = (in_brackets || c == '[') && c != ']';
@@ -67,10 +73,10 @@ fn row(line: &str) -> Option<(String, u64)> {
     };
     let text: String = line.chars().map(outside).collect();
     let fields: Vec<&str> = text.split_whitespace().collect();
-    fields.first()?.parse::<u32>().ok()?;
+    let pid = fields.first()?.parse().ok()?;
     let uptime = fields.iter().position(|field| is_time(field))?;
     let reloads = fields.get(uptime.checked_sub(1)?)?.parse().ok()?;
-    Some(((*fields.get(1)?).to_owned(), reloads))
+    Some(Row { pid, kind: (*fields.get(1)?).to_owned(), reloads })
 }
 
 /// As in `0d00h00m07s`.
@@ -109,11 +115,11 @@ mod tests {
         let new_3_2 = "1     master   3 [failed: 0]   0d00h00m08s     3.2.26-1\n# workers\n\
             23    worker   0               0d00h00m01s     3.2.26-1\n\
             # old workers\n8     worker   1               0d00h10m01s     3.2.26-1\n\n";
-        let seen = |reloads, has_new_worker| Some(Processes { reloads, has_new_worker });
-        assert_eq!(Processes::parse(old_2_2), seen(3, false));
-        assert_eq!(Processes::parse(new_2_2), seen(1, true));
-        assert_eq!(Processes::parse(old_2_6), seen(2, false));
-        assert_eq!(Processes::parse(new_3_2), seen(3, true));
+        let seen = |reloads, new_worker| Some(Processes { reloads, new_worker });
+        assert_eq!(Processes::parse(old_2_2), seen(3, None));
+        assert_eq!(Processes::parse(new_2_2), seen(1, Some(11)));
+        assert_eq!(Processes::parse(old_2_6), seen(2, None));
+        assert_eq!(Processes::parse(new_3_2), seen(3, Some(23)));
         assert_eq!(Processes::parse("Unknown command: 'show proc'\n\n"), None);
     }
 }
