@@ -176,8 +176,7 @@ impl<P: Peer> Desk<P> {
         };
         let what = format!("{} by {}", journal.version.note, journal.version.by);
         let done = self.drive(Transaction::resume(aim, journal));
-        // What has come and gone with it.
-        self.set = FileSet::read(&self.setup.files)?;
+        self.look_again();
         match done {
             Ok(_) => Ok(Some(format!("a change that was cut off ({what}) is finished"))),
             Err(ChangeError::Undone(_)) => Ok(Some(format!("a change that was cut off ({what}) is undone"))),
@@ -185,6 +184,14 @@ impl<P: Peer> Desk<P> {
                 "a change was cut off ({what}), and {file} was changed by somebody else since; all is left as it is"
             ))),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Files of a directory come and go with a change. What became of that is more important than a directory that
+    /// cannot be read any more.
+    fn look_again(&mut self) {
+        if let Ok(set) = FileSet::read(&self.setup.files) {
+            self.set = set;
         }
     }
 
@@ -200,38 +207,25 @@ impl<P: Peer> Desk<P> {
 
     /// Begins a change; `None` where all is so already.
     pub(super) fn begin(&mut self, wish: Wish) -> Result<Option<Transaction>, ChangeError> {
-        let present = self.record()?;
-        let mut turns = Vec::new();
-        let mut contents = BTreeMap::new();
         let mut version = Version {
+            files: self.record()?,
             number: self.next_number()?,
             at: self.setup.at,
             by: self.setup.by.clone(),
             what: wish.what,
             note: wish.note,
-            files: present,
         };
+        let (mut turns, mut contents) = (Vec::new(), BTreeMap::new());
         for (path, content) in wish.files {
-            let new = content.as_ref().map(|content| Digest::of(&content.bytes));
-            let old = version.files.iter().find(|file| file.path == path).map(|file| file.digest.clone());
-            if new == old {
+            let turn = turn(&mut version, &path, content.as_ref());
+            if turn.old == turn.new {
                 continue;
             }
-            version.files.retain(|file| file.path != path);
-            let real = files::real(&path);
-            let mode =
-                content.as_ref().and_then(|content| content.mode).unwrap_or_else(|| files::mode(&real));
-            if let (Some(content), Some(digest)) = (content, &new) {
-                let size = content.bytes.len() as u64;
-                version.files.push(Kept { path: path.clone(), digest: digest.clone(), size, mode });
-                contents.insert(real.clone(), content.bytes);
-            }
-            turns.push((path, Turn { path: real, old, new, mode }));
+            contents.extend(content.map(|content| (turn.path.clone(), content.bytes)));
+            turns.push((path, turn));
         }
-        if turns.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Transaction::begin(wish.how, turns, contents, version)))
+        let is_something = !turns.is_empty();
+        Ok(is_something.then(|| Transaction::begin(wish.how, turns, contents, version)))
     }
 
     /// Carries out a change to its end.
@@ -254,7 +248,7 @@ impl<P: Peer> Desk<P> {
             None => Ok(Done { version: None, is_reloaded: false }),
             Some(transaction) => {
                 let done = self.drive(transaction);
-                self.set = FileSet::read(&self.setup.files)?;
+                self.look_again();
                 done
             }
         }
@@ -345,6 +339,23 @@ impl<P: Peer> Desk<P> {
         files.extend(added.filter(|path| self.set.is_in_a_directory(path)).map(|path| (path, None)));
         Ok(files)
     }
+}
+
+/// What is to become of one file; the version has it so from now on.
+fn turn(version: &mut Version, path: &Path, content: Option<&Content>) -> Turn {
+    let (real, new) = (files::real(path), content.map(|content| Digest::of(&content.bytes)));
+    let old = version.files.iter().find(|file| file.path == path).map(|file| file.digest.clone());
+    let mode = content.and_then(|content| content.mode).unwrap_or_else(|| files::mode(&real));
+    if new != old {
+        version.files.retain(|file| file.path != path);
+        version.files.extend(content.zip(new.clone()).map(|(content, digest)| Kept {
+            path: path.to_owned(),
+            digest,
+            size: content.bytes.len() as u64,
+            mode,
+        }));
+    }
+    Turn { path: real, old, new, mode }
 }
 
 fn not_in_the_set(path: &Path, set: &FileSet) -> String {

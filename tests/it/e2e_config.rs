@@ -7,6 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use supervisor_haproxy::config_change::{Routes, Target};
 
 use crate::support::{Master, Run, eventually, free_port, web_server};
 
@@ -209,6 +212,38 @@ fn no_word_smuggles_a_directive_in() {
         before,
         ["routes/backends.cfg", "routes/hosts.map"].map(|name| fs::read(master.path(name)).unwrap())
     );
+}
+
+#[test]
+fn whatever_is_accepted_is_accepted_by_haproxy_too() {
+    let master = Master::start();
+    let files = ["haproxy.cfg", "routes/backends.cfg"].map(|name| master.path(name));
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() });
+    let outcome = runner.run(&prop::collection::vec(accepted(), 1..30), |list| {
+        let mut routes = Routes::default();
+        for (host, url, check) in list {
+            let check = check.map(|path| path.parse().unwrap());
+            routes.add(host.parse().unwrap(), Target::new(&url, check).unwrap(), true).unwrap();
+        }
+        let texts = routes.texts();
+        fs::write(&files[1], texts.backends).unwrap();
+        fs::write(master.path("routes/hosts.map"), texts.map).unwrap();
+        let output = Command::new(master.path("haproxy"))
+            .arg("-c")
+            .args(files.each_ref().map(|f| ["-f".into(), f.clone()]).concat())
+            .output();
+        let output = output.unwrap();
+        prop_assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// Addresses only: HAProxy looks names up.
+fn accepted() -> impl Strategy<Value = (String, String, Option<String>)> {
+    let url = "http://(127\\.[0-9]{1,2}\\.[0-9]{1,2}\\.[1-9]|\\[::[1-9a-f]{1,4}(:[1-9a-f]{1,4})?\\])(:[1-9][0-9]{0,3})?/?";
+    ("[a-zA-Z0-9]{1,9}([.][a-z0-9_]{1,9}){0,3}", url, prop::option::of("/[a-zA-Z0-9/._~?=&+,:@-]{0,40}"))
 }
 
 // --- changes that work, and those that do not
