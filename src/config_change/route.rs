@@ -2,7 +2,7 @@
 //! HAProxy, a map and a command without being anything else there.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -103,6 +103,11 @@ pub enum UrlError {
     /// A name that is none.
     #[error("its host is none: {0}")]
     Host(#[from] HostError),
+    /// Numbers that are read differently by different programs, as `127.0.010.1` is.
+    #[error(
+        "its host is neither a name nor an address: expected four numbers without leading zeros, as in `10.0.0.1`"
+    )]
+    Numbers,
     /// A host or port that cannot be connected to.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -122,6 +127,9 @@ impl Target {
             Ok(address) => address.to_string(),
             Err(_) => host.parse::<Host>()?.to_string(),
         };
+        if ends_in_a_number(&host) && host.parse::<Ipv4Addr>().is_err() {
+            return Err(UrlError::Numbers);
+        }
         Ok(Self { host, port, check })
     }
 
@@ -144,6 +152,14 @@ impl Target {
         name.extend(check.iter().filter_map(|digest| digest.get(..8)).map(|digits| format!(":{digits}")));
         name
     }
+}
+
+/// What a resolver may take for an address, octal or hexadecimal. No name in use ends so.
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_hexadecimal =
+        last.strip_prefix("0x").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit()));
+    !host.contains(':') && (last.chars().all(|c| c.is_ascii_digit()) || is_hexadecimal)
 }
 
 impl fmt::Display for Target {
@@ -221,6 +237,10 @@ mod tests {
         }
         for text in ["http://a:1/b", "http://a:1//", "http://u@a:1", "http://a:1?x", "http://a:1#x"] {
             assert_eq!(url(text), Err(UrlError::Path), "{text:?}");
+        }
+        for text in ["http://127.0.010.1", "http://1.2.3", "http://1", "http://1.2.3.256:80", "http://a.0x1"]
+        {
+            assert_eq!(url(text), Err(UrlError::Numbers), "{text:?}");
         }
         for text in
             ["http://", "http://a:0", "http://a:x", "http://a b:1", "http://a:1\nserver b c:1", "http://ä:1"]

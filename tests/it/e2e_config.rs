@@ -242,7 +242,7 @@ fn whatever_is_accepted_is_accepted_by_haproxy_too() {
 
 /// Addresses only: HAProxy looks names up.
 fn accepted() -> impl Strategy<Value = (String, String, Option<String>)> {
-    let url = "http://(127\\.[0-9]{1,2}\\.[0-9]{1,2}\\.[1-9]|\\[::[1-9a-f]{1,4}(:[1-9a-f]{1,4})?\\])(:[1-9][0-9]{0,3})?/?";
+    let url = "http://(127\\.[0-9]\\.[1-9][0-9]\\.[1-9]|\\[::[1-9a-f]{1,4}(:[1-9a-f]{1,4})?\\])(:[1-9][0-9]{0,3})?/?";
     ("[a-zA-Z0-9]{1,9}([.][a-z0-9_]{1,9}){0,3}", url, prop::option::of("/[a-zA-Z0-9/._~?=&+,:@-]{0,40}"))
 }
 
