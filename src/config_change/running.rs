@@ -24,6 +24,12 @@ use crate::net::{self, Endpoint, Limits, Question, Switchboard};
 const MAX_REPLY: usize = 256 * 1024 * 1024;
 /// One answer of the admin socket.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For the master's word on a reload; where it takes longer, its processes tell.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a reload is sent that the master does not hear.
+const RELOAD_TRIES: usize = 3;
+/// After this time a master that answers has not heard of it.
+const HEARING: Duration = Duration::from_secs(1);
 /// While the master replaces itself, nobody can connect to it.
 const MASTER_ABSENCE: Duration = Duration::from_secs(10);
 /// Between two looks at something that tells nobody when it changes.
@@ -163,13 +169,33 @@ impl Running {
         let Some(before) = processes else {
             return Begun::Nowhere(format!("master {endpoint}: this is no master's socket (`haproxy -S`)"));
         };
-        match self.ask(master, &Command::Reload, self.reach.timeout) {
-            Ok(reply) => match reloaded(&reply) {
-                Reloaded::Worked | Reloaded::Unsaid => Begun::Asked(master, before.reloads),
-                Reloaded::Failed(lines) => Begun::Failed(format!("the reload failed:\n{}", lines.join("\n"))),
-            },
-            // It replaces itself, and may break the connection doing so.
-            Err(_) => Begun::Asked(master, before.reloads),
+        for _ in 0..RELOAD_TRIES {
+            match self
+                .ask(master, &Command::Reload, RELOAD_PATIENCE.min(self.reach.timeout))
+                .map(|r| reloaded(&r))
+            {
+                Ok(Reloaded::Worked) => break,
+                Ok(Reloaded::Failed(lines)) => {
+                    return Begun::Failed(format!("the reload failed:\n{}", lines.join("\n")));
+                }
+                // It replaces itself, and may break the connection doing so.
+                Ok(Reloaded::Unsaid) | Err(_) if self.has_heard(master, before.reloads) => break,
+                Ok(Reloaded::Unsaid) | Err(_) => {}
+            }
+        }
+        Begun::Asked(master, before.reloads)
+    }
+
+    /// A command that reaches a master in the middle of another reload is lost. One that does not answer now is loading.
+    fn has_heard(&mut self, master: net::Peer, before: u64) -> bool {
+        let deadline = Instant::now() + HEARING;
+        loop {
+            let reply = self.ask(master, &Command::Processes, PATIENCE).unwrap_or_default();
+            match Processes::parse(&String::from_utf8_lossy(&reply)) {
+                Some(now) if now.reloads > before => return true,
+                answer if Instant::now() >= deadline => return answer.is_none(),
+                _ => pause(BETWEEN_LOOKS),
+            }
         }
     }
 
