@@ -492,9 +492,9 @@ fn killed_at_any_moment_one_configuration_is_whole_and_the_next_command_puts_it_
         if ended == [true; 3] {
             break;
         }
-        delay += Duration::from_millis(7);
+        delay += Duration::from_millis(7) + delay / 16;
     }
-    assert!(words.len() > 2, "some were finished: {words:?}");
+    assert!(words.len() > 1, "one at least was finished: {words:?}");
     assert_eq!(traffic.stop().1, NONE);
 }
 
