@@ -11,13 +11,13 @@
 )]
 
 mod command_line;
+mod delivery;
 mod e2e;
 mod e2e_commands;
 mod e2e_files;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
-mod e2e_sinks;
 mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -28,5 +28,6 @@ mod pipeline_faults;
 mod protocol;
 mod recipes;
 mod rooms;
+mod sinks;
 mod statistics;
 mod support;

@@ -2,8 +2,10 @@
 //! their own. Nothing here waits for a fixed time: it waits for a state, under a deadline.
 
 mod commands;
+mod disk;
 mod fake;
 mod haproxy;
+pub(crate) mod known;
 mod listener;
 mod pipeline;
 mod services;
@@ -13,11 +15,12 @@ mod supervisord;
 use std::time::{Duration, Instant};
 
 pub(crate) use commands::{Load, Run, Running};
+pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
-pub(crate) use services::{Carbon, Statsd};
+pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};
 
