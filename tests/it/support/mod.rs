@@ -4,6 +4,8 @@
 mod commands;
 mod fake;
 mod haproxy;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod listener;
 mod pipeline;
 mod services;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 pub(crate) use commands::{Load, Run, Running};
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
 pub(crate) use services::{Carbon, Statsd};
