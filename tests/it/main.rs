@@ -14,6 +14,8 @@ mod command_line;
 mod e2e;
 mod e2e_commands;
 mod e2e_files;
+#[cfg(feature = "kafka")]
+mod e2e_kafka;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;

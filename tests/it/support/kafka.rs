@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -50,6 +52,10 @@ impl Broker {
         // Somebody has to read on, or it stands still one day.
         thread::spawn(move || lines.for_each(drop));
         Self { kcat, address: address.expect("kcat tells where its brokers are") }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.kcat.id()).unwrap()), signal).unwrap();
     }
 }
 

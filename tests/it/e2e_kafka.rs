@@ -1,0 +1,575 @@
+//! Kafka by the commands: `pull --to kafka` and `process --from kafka` between HAProxy and Graphite. The brokers are
+//! librdkafka's simulation, in this process, where they can be taken away, and in kcat's.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use supervisor_haproxy::stats::Snapshot;
+use supervisor_haproxy::stats::outlets::{Outlet, RawOutlet, RawSnapshot};
+use supervisor_haproxy::stats::settings::Settings;
+
+use crate::support::{
+    BINARY, Broker, Daemon, Pipeline, Run, Sink, committed, eventually, for_a_while, free_port,
+    instant_haproxy, names, read_topic, snapshot,
+};
+
+const RAW: &str = "haproxystats-raw";
+const GROUP: &str = "haproxystats";
+const TO: [&str; 2] = ["--to", "kafka"];
+const FROM: [&str; 2] = ["--from", "kafka"];
+const SERVERS: usize = 3;
+/// The simulated brokers wait for almost as long before they share partitions out anew.
+const SESSION: Duration = Duration::from_secs(4);
+
+// --- the peers
+
+/// Brokers in this process.
+struct Brokers {
+    mock: MockCluster<'static, DefaultProducerContext>,
+    address: String,
+}
+
+impl Brokers {
+    /// With a topic for raw snapshots. If that has one partition, all is read in one order.
+    fn start(partitions: i32) -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic(RAW, partitions, 1).unwrap();
+        let address = mock.bootstrap_servers();
+        Self { mock, address }
+    }
+
+    fn go_away(&self) {
+        self.mock.broker_down(-1).unwrap();
+    }
+
+    fn come_back(&self) {
+        self.mock.broker_up(-1).unwrap();
+    }
+}
+
+/// Host and time of the snapshots in the topic, in its order; each has two files, and what was sent twice at once is
+/// there once.
+fn shipped(brokers: &str) -> Vec<(String, u64)> {
+    let text = read_topic(brokers, RAW, "%h\n");
+    let header =
+        |line: &str, key: &str| line.split(',').find_map(|pair| pair.strip_prefix(key)).unwrap().to_owned();
+    let each = text.lines().map(|line| (header(line, "host="), header(line, "time=").parse().unwrap()));
+    let mut shipped: Vec<_> = each.collect();
+    shipped.dedup();
+    shipped
+}
+
+/// Messages that the group has committed, and those that there are.
+fn commits(brokers: &str) -> (i64, i64) {
+    committed(brokers, GROUP, RAW)
+}
+
+/// Waits until the group has committed all that there is.
+#[track_caller]
+fn wait_for_commits(brokers: &str) {
+    eventually("all is committed", || {
+        let (committed, there) = commits(brokers);
+        (committed == there).then_some(())
+    });
+}
+
+/// What `pull --to kafka` ships with, on a host of any name.
+struct Host(RawOutlet);
+
+impl Host {
+    fn new(name: &str, brokers: &str) -> Self {
+        let text = format!("[kafka]\nbrokers = {brokers}\nmessage-timeout = 20\n");
+        let kafka = Settings::parse(Path::new("/C"), &text).unwrap().0.kafka.unwrap();
+        Self(RawOutlet::new(&kafka, name, None))
+    }
+
+    fn ship(&mut self, time: u64) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, bytes) in snapshot(SERVERS) {
+            fs::write(directory.path().join(name), bytes).unwrap();
+        }
+        let snapshot = Snapshot { time, number: 0, path: directory.path().to_owned() };
+        self.0.deliver(&RawSnapshot::of(&snapshot).unwrap()).unwrap();
+    }
+}
+
+/// Adds `[kafka]` to a configuration.
+fn add_kafka(pipeline: &Pipeline, brokers: &str, session: Duration, further: &str) {
+    let (session, beat) = (session.as_millis(), session.as_millis() / 8);
+    let session = format!("rdkafka.session.timeout.ms = {session}\nrdkafka.heartbeat.interval.ms = {beat}");
+    let mut file = OpenOptions::new().append(true).open(pipeline.path("h.conf")).unwrap();
+    writeln!(file, "[kafka]\nbrokers = {brokers}\nmessage-timeout = 1\n{session}\n{further}").unwrap();
+}
+
+/// A machine that finds nobody to pull from, so that it ships what is laid into its spool and nothing else.
+fn machine(brokers: &str, pull: &str) -> Pipeline {
+    let nobody = Sink::start();
+    let pipeline = Pipeline::new(&nobody);
+    let empty = pipeline.path("sockets");
+    fs::create_dir(&empty).unwrap();
+    pipeline.configure(&nobody, &format!("socket-dir = {}\n{pull}", empty.display()), "", "");
+    add_kafka(&pipeline, brokers, SESSION, "");
+    pipeline
+}
+
+/// A machine that delivers what others have shipped.
+fn collector(brokers: &str, sink: &Sink) -> Pipeline {
+    let pipeline = Pipeline::new(sink);
+    add_kafka(&pipeline, brokers, SESSION, "cluster-wait = 3");
+    pipeline
+}
+
+fn feed(machine: &Pipeline, times: &[u64]) {
+    for time in times {
+        machine.feed(&time.to_string(), &snapshot(SERVERS));
+    }
+}
+
+/// Starts `pull --to kafka` on a machine of this name.
+fn pull_as(host: &str, machine: &Pipeline) -> Daemon {
+    let own: &[&str] =
+        if nix::unistd::geteuid().is_root() { &["--uts"] } else { &["--map-root-user", "--uts"] };
+    let named = ["sh", "-c", "hostname \"$0\" && exec \"$@\"", host, BINARY, "pull", "-f", "h.conf"];
+    Daemon::start(Path::new("unshare"), machine.directory(), &[own, &named, &TO].concat(), &[])
+}
+
+/// Waits until all that a machine had to ship is shipped.
+fn wait_until_shipped(machine: &Pipeline) {
+    eventually("an empty spool", || machine.waiting().is_empty().then_some(()));
+}
+
+// --- what arrived
+
+/// Values by their paths, without namespace and host.
+type Values = BTreeMap<String, f64>;
+
+/// What Graphite gets of a snapshot without Kafka. How long something took is never the same.
+fn expected() -> Values {
+    let sink = Sink::start();
+    let pipeline = Pipeline::new(&sink);
+    feed(&pipeline, &[1000]);
+    pipeline.once("process").expect(0);
+    let values = stripped("lb.", &sink.deliveries()[0].values);
+    assert!(values["haproxy.frontend.front.scur"] == 3.0 && values.len() > 30, "{values:?}");
+    values
+}
+
+fn stripped(prefix: &str, values: &Values) -> Values {
+    let all = values.iter().map(|(path, value)| (path.strip_prefix(prefix).expect(path).to_owned(), *value));
+    all.filter(|(path, _)| !path.contains("WallClockTime")).collect()
+}
+
+/// Host, time and values of what came over one connection each.
+fn arrived(sink: &Sink) -> Vec<(String, u64, Values)> {
+    let of_a_host = |path: &str| path.split('.').nth(1).unwrap().to_owned();
+    let deliveries = sink.deliveries().into_iter().filter(|delivery| !delivery.values.is_empty());
+    let each = deliveries.map(|delivery| {
+        let host = of_a_host(delivery.values.keys().next().unwrap());
+        let values = stripped(&format!("lb.{host}."), &delivery.values);
+        (host, delivery.time, values)
+    });
+    each.collect()
+}
+
+/// Hosts and times of what arrived, sorted; asserts that it is what the same snapshot gives without Kafka.
+#[track_caller]
+fn arrived_whole(sink: &Sink) -> Vec<(String, u64)> {
+    let expected = expected();
+    let all = arrived(sink).into_iter().map(|(host, time, values)| {
+        assert_eq!(values, expected, "{host} {time}");
+        (host, time)
+    });
+    let mut all: Vec<_> = all.collect();
+    all.sort();
+    all
+}
+
+fn of(host: &str, times: &[u64]) -> Vec<(String, u64)> {
+    times.iter().map(|time| (host.to_owned(), *time)).collect()
+}
+
+/// Asserts that nothing is left over on a machine that collects.
+#[track_caller]
+fn is_clean(collector: &Pipeline) {
+    collector.is_clean();
+    assert_eq!(names(&collector.path("incoming.kafka/drafts")), [""; 0]);
+}
+
+// --- the way from machine to machine
+
+#[test]
+fn snapshots_of_two_machines_arrive_once_each_under_their_own_hosts() {
+    let (brokers, sink) = (Brokers::start(4), Sink::start());
+    let collector = collector(&brokers.address, &sink);
+    let process = collector.start_with("process", &FROM, &[]);
+    let machines = [("lb-1.example.com", [1000, 1010, 1020]), ("lb-2", [1000, 1010, 2000])];
+    let pulls = machines.map(|(host, times)| {
+        let machine = machine(&brokers.address, "");
+        feed(&machine, &times);
+        let pull = pull_as(host, &machine);
+        (machine, pull)
+    });
+    sink.wait_for(6);
+    for (machine, pull) in pulls {
+        wait_until_shipped(&machine);
+        pull.end();
+        machine.is_clean();
+    }
+    process.end();
+    is_clean(&collector);
+    let expected = [of("lb-1_example_com", &[1000, 1010, 1020]), of("lb-2", &[1000, 1010, 2000])];
+    assert_eq!(arrived_whole(&sink), expected.concat());
+}
+
+#[test]
+fn machines_of_a_cluster_are_added_up() {
+    let (brokers, sink) = (Brokers::start(4), Sink::start());
+    for host in ["lb-1", "lb-2"] {
+        let machine = machine(&brokers.address, "cluster = edge");
+        feed(&machine, &[1000, 1010]);
+        let pull = pull_as(host, &machine);
+        wait_until_shipped(&machine);
+        pull.end();
+    }
+    let collector = collector(&brokers.address, &sink);
+    let process = collector.start_with("process", &FROM, &[]);
+    sink.wait_for(2);
+    process.end();
+    is_clean(&collector);
+    let arrived = arrived(&sink);
+    let whose: Vec<_> = arrived.iter().map(|(host, time, _)| (host.clone(), *time)).collect();
+    assert_eq!(whose, of("edge", &[1000, 1010]));
+    let one = expected();
+    for (_, _, both) in &arrived {
+        // Of several processes there is more to say.
+        assert!(one.keys().all(|path| both.contains_key(path)));
+        for sum in
+            ["frontend.front.scur", "backend.app.server.s2.stot", "backend.app.bin", "daemon.CurrConns"]
+        {
+            let path = format!("haproxy.{sum}");
+            assert!(one[&path] > 0.0 && both[&path] == 2.0 * one[&path], "{path}: {}", both[&path]);
+        }
+    }
+}
+
+#[test]
+fn while_the_brokers_are_away_snapshots_wait_in_the_spool_and_keep_their_order() {
+    let brokers = Brokers::start(1);
+    let machine = machine(&brokers.address, "");
+    let complaint = format!("warn: kafka {}: ", brokers.address);
+    brokers.go_away();
+    feed(&machine, &[1000, 2000, 3000]);
+    let pull = machine.start_with("pull", &TO, &[]);
+    pull.expect_log(&complaint);
+    pull.expect_log("; 3 snapshots wait in the spool, next try in ");
+    assert_eq!(machine.waiting(), ["1000", "2000", "3000"]);
+    brokers.come_back();
+    wait_until_shipped(&machine);
+    pull.expect_log("info: kafka: takes again after ");
+
+    brokers.go_away();
+    feed(&machine, &[4000, 5000]);
+    eventually("a further word", || (pull.said(&complaint) > 1).then_some(()));
+    assert_eq!(machine.waiting(), ["4000", "5000"]);
+    brokers.come_back();
+    wait_until_shipped(&machine);
+    pull.end();
+    let times: Vec<u64> = shipped(&brokers.address).into_iter().map(|(_, time)| time).collect();
+    assert_eq!(times, [1000, 2000, 3000, 4000, 5000]);
+}
+
+#[test]
+fn while_the_brokers_are_away_process_tells_and_reads_on_when_they_are_back() {
+    let (brokers, sink) = (Brokers::start(1), Sink::start());
+    let collector = collector(&brokers.address, &sink);
+    let complaint = format!("warn: kafka {}: ", brokers.address);
+    brokers.go_away();
+    let process = collector.start_with("process", &FROM, &[]);
+    process.expect_log(&complaint);
+    brokers.come_back();
+    let mut host = Host::new("lb-1", &brokers.address);
+    host.ship(1000);
+    sink.wait_for(1);
+    wait_for_commits(&brokers.address);
+    brokers.go_away();
+    eventually("a further word", || (process.said(&complaint) > 1).then_some(()));
+    brokers.come_back();
+    host.ship(2000);
+    sink.wait_for(2);
+    process.expect_log("info: kafka: messages come again");
+    process.end();
+    assert_eq!(arrived_whole(&sink), of("lb-1", &[1000, 2000]));
+}
+
+#[test]
+fn brokers_that_hang_keep_nobody_from_ending() {
+    let broker = Broker::start();
+    let collector = collector(&broker.address, &Sink::start());
+    let process = collector.start_with("process", &FROM, &[]);
+    process.expect_log("collecting from kafka ");
+    let machine = machine(&broker.address, "");
+    let pull = machine.start_with("pull", &TO, &[]);
+    feed(&machine, &[1000]);
+    wait_until_shipped(&machine);
+    broker.signal(Signal::SIGSTOP);
+    feed(&machine, &[2000]);
+    pull.expect_log("not acknowledged within 1s");
+    pull.end();
+    process.end();
+    assert_eq!(machine.waiting(), ["2000"]);
+    broker.signal(Signal::SIGCONT);
+}
+
+// --- what is committed
+
+#[test]
+fn after_sigterm_nothing_is_delivered_again() {
+    let (brokers, sink) = (Brokers::start(1), Sink::start());
+    let machine = Pipeline::new(&sink);
+    instant_haproxy(&machine.path("a.sock"), SERVERS);
+    machine.configure(&sink, &format!("servers = unix://{}", machine.path("a.sock").display()), "", "");
+    add_kafka(&machine, &brokers.address, SESSION, "");
+    let collector = collector(&brokers.address, &sink);
+    let pull = machine.start_with("pull", &TO, &[]);
+    let process = collector.start_with("process", &FROM, &[]);
+    sink.wait_for(3);
+    wait_until_shipped(&machine);
+    pull.end();
+    let pulled = shipped(&brokers.address);
+    sink.wait_for(pulled.len());
+    process.end();
+    let (committed, there) = commits(&brokers.address);
+    assert_eq!(committed, there, "two messages for each of {pulled:?}");
+
+    // It is read in order: whatever came again would come before this.
+    Host::new("zz", &brokers.address).ship(9000);
+    let process = collector.start_with("process", &FROM, &[]);
+    let arrived = eventually("what is new", || {
+        let arrived = arrived_whole(&sink);
+        arrived.iter().any(|(host, _)| host == "zz").then_some(arrived)
+    });
+    process.end();
+    let mut expected: Vec<_> =
+        pulled.into_iter().map(|(host, time)| (host.replace('.', "_"), time)).collect();
+    expected.extend(of("zz", &[9000]));
+    assert_eq!(arrived, expected);
+}
+
+#[test]
+fn what_a_sink_that_is_down_has_not_taken_is_not_committed() {
+    let brokers = Brokers::start(1);
+    let port = free_port();
+    let collector = Pipeline::new(&Sink::start());
+    collector.configure(&Sink::start(), "", "", &format!("port = {port}"));
+    add_kafka(&collector, &brokers.address, SESSION, "");
+    let process = collector.start_with("process", &FROM, &[]);
+    let times = [1000, 2000, 3000];
+    let mut host = Host::new("lb-1", &brokers.address);
+    times.iter().for_each(|time| host.ship(*time));
+    collector.wait_for(3);
+    process.expect_log(&format!("warn: graphite 127.0.0.1:{port}: cannot connect"));
+    // It commits twice in a second.
+    for_a_while(Duration::from_millis(1200), || assert_eq!(collector.waiting().len(), 3));
+    assert_eq!(commits(&brokers.address), (0, 6));
+
+    let sink = Sink::with(&format!("127.0.0.1:{port}"), &[]);
+    sink.wait_for(3);
+    wait_for_commits(&brokers.address);
+    process.end();
+    assert_eq!(arrived_whole(&sink), of("lb-1", &times));
+    is_clean(&collector);
+}
+
+#[test]
+fn two_processes_of_a_group_share_hosts_and_deliver_each_snapshot_once() {
+    let (brokers, sinks) = (Brokers::start(4), [Sink::start(), Sink::start()]);
+    let collectors = sinks.each_ref().map(|sink| collector(&brokers.address, sink));
+    let processes = collectors.each_ref().map(|collector| collector.start_with("process", &FROM, &[]));
+    let names: Vec<String> = (0..8).map(|number| format!("lb-{number}")).collect();
+    let mut hosts: Vec<Host> = names.iter().map(|name| Host::new(name, &brokers.address)).collect();
+    let count = || sinks.iter().map(Sink::count).sum::<usize>();
+    let mut time = 1000;
+    // Only what they deliver shows that both have partitions. Until then, some may come twice.
+    eventually("both deliver", || {
+        time += 1;
+        let before = count();
+        hosts.iter_mut().for_each(|host| host.ship(time));
+        eventually("the round of all hosts", || (count() >= before + hosts.len()).then_some(()));
+        sinks.iter().all(|sink| sink.count() > 0).then_some(())
+    });
+    let shared = time;
+    let times: Vec<u64> = (shared + 1..=shared + 5).collect();
+    for time in &times {
+        hosts.iter_mut().for_each(|host| host.ship(*time));
+    }
+    let new =
+        |sink: &Sink| arrived_whole(sink).into_iter().filter(|(_, time)| *time > shared).collect::<Vec<_>>();
+    eventually("all arrive", || (sinks.iter().flat_map(new).count() >= 40).then_some(()));
+    wait_for_commits(&brokers.address);
+    for process in processes {
+        process.end();
+    }
+    let [mut all, other] = sinks.each_ref().map(new);
+    assert!(!all.is_empty() && !other.is_empty());
+    all.extend(other);
+    all.sort();
+    assert_eq!(all, names.iter().flat_map(|name| of(name, &times)).collect::<Vec<_>>());
+    collectors.iter().for_each(is_clean);
+}
+
+// --- kills
+
+/// What arrived whole, by host and time: how often. The rest is the beginning of it: who sends is killed.
+fn whole_ones(sink: &Sink) -> BTreeMap<(String, u64), usize> {
+    let expected = expected();
+    let mut whole = BTreeMap::new();
+    for (host, time, values) in arrived(sink) {
+        assert!(values.keys().all(|path| expected.contains_key(path)), "{host} {time}: {values:?}");
+        if values == expected {
+            *whole.entry((host, time)).or_default() += 1;
+        }
+    }
+    whole
+}
+
+/// When a `process` is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Something has just come.
+    Collected,
+    /// It has begun with so many.
+    Delivering(usize),
+    /// The brokers know of something that it has delivered.
+    Committed,
+}
+
+/// In each line a group of its own, at the same time: the brokers take seconds to notice that a member is gone.
+const MOMENTS: [[Moment; 2]; 5] = [
+    [Moment::Collected, Moment::Delivering(1)],
+    [Moment::Delivering(2), Moment::Collected],
+    [Moment::Delivering(4), Moment::Committed],
+    [Moment::Committed, Moment::Delivering(3)],
+    [Moment::Committed, Moment::Collected],
+];
+
+#[test]
+fn whenever_process_is_killed_all_arrives_and_only_what_was_in_hand_comes_again() {
+    let all = thread::scope(|scope| {
+        let runs = MOMENTS.map(|moments| scope.spawn(move || kill_process(&moments)));
+        runs.map(|run| run.join().unwrap())
+    });
+    eprintln!("two kills of process each, snapshots that came again, and those that were in hand: {all:?}");
+}
+
+/// Gives the number of snapshots that came again, and that were in hand.
+fn kill_process(moments: &[Moment]) -> (usize, usize) {
+    let (brokers, sink) = (Brokers::start(1), Sink::start());
+    let collector = Pipeline::new(&sink);
+    add_kafka(&collector, &brokers.address, Duration::from_millis(3500), "");
+    let mut host = Host::new("lb-1", &brokers.address);
+    let (mut times, mut in_hand) = (1000..1000, 0);
+    for moment in moments {
+        times.end += 10;
+        (times.end - 10..times.end).for_each(|time| host.ship(time));
+        let process = collector.start_with("process", &FROM, &[]);
+        wait_for_moment(*moment, &brokers.address, &collector, &sink);
+        process.kill();
+        let (committed, there) = commits(&brokers.address);
+        // Each has two messages; and one may be committed that has not left the spool.
+        in_hand += usize::try_from(there - committed).unwrap() / 2 + 1;
+    }
+    let process = collector.start_with("process", &FROM, &[]);
+    wait_for_commits(&brokers.address);
+    process.end();
+    is_clean(&collector);
+    let whole = whole_ones(&sink);
+    assert!(whole.keys().cloned().eq(of("lb-1", &times.collect::<Vec<_>>())), "{moments:?}: {whole:?}");
+    let again = whole.values().sum::<usize>() - whole.len();
+    assert!(again <= in_hand, "{moments:?}: {again} of {in_hand}: {whole:?}");
+    (again, in_hand)
+}
+
+#[track_caller]
+fn wait_for_moment(moment: Moment, brokers: &str, collector: &Pipeline, sink: &Sink) {
+    let (accepted, committed) = (sink.accepted(), commits(brokers).0);
+    eventually(&format!("{moment:?}"), || {
+        let is_there = match moment {
+            Moment::Collected => !collector.waiting().is_empty() || sink.accepted() > accepted,
+            Moment::Delivering(count) => sink.accepted() >= accepted + count,
+            Moment::Committed => commits(brokers).0 > committed,
+        };
+        is_there.then_some(())
+    });
+}
+
+/// Of `pull`.
+const KILLS: usize = 10;
+
+#[test]
+fn whenever_pull_is_killed_all_arrives_and_only_what_was_in_hand_comes_again() {
+    let (brokers, sink) = (Brokers::start(1), Sink::start());
+    let machine = machine(&brokers.address, "");
+    let mut times = 1000..1000;
+    for round in 0..KILLS {
+        feed(&machine, &(times.end..times.end + 5).collect::<Vec<_>>());
+        times.end += 5;
+        let pull = pull_as("lb-1", &machine);
+        pull.expect_log("delivering from `");
+        let left = machine.waiting().len() - round % 5;
+        eventually("some are shipped", || (machine.waiting().len() <= left).then_some(()));
+        pull.kill();
+    }
+    let pull = pull_as("lb-1", &machine);
+    wait_until_shipped(&machine);
+    pull.end();
+    machine.is_clean();
+
+    let collector = collector(&brokers.address, &sink);
+    let process = collector.start_with("process", &FROM, &[]);
+    wait_for_commits(&brokers.address);
+    process.end();
+    is_clean(&collector);
+    let whole = whole_ones(&sink);
+    assert!(whole.keys().cloned().eq(of("lb-1", &times.collect::<Vec<_>>())), "{whole:?}");
+    let repeated = whole.values().sum::<usize>() - whole.len();
+    eprintln!("{KILLS} kills of pull: {} snapshots, {repeated} came again", whole.len());
+    assert!(repeated <= KILLS, "each had one in hand");
+    assert_eq!(sink.count(), whole.len() + repeated, "none was sent in part");
+}
+
+// --- once, and what is refused
+
+#[test]
+fn pull_once_ships_one_snapshot() {
+    let broker = Broker::start();
+    let machine = machine(&broker.address, "");
+    let socket = machine.path("sockets/a.sock");
+    instant_haproxy(&socket, SERVERS);
+    Run::of(machine.directory(), &["pull", "--once", "--to", "kafka", "-f", "h.conf"]).expect(0);
+    machine.is_clean();
+    let told = read_topic(&broker.address, RAW, "%h\n");
+    assert_eq!(told.lines().count(), 2, "{told}");
+    for (line, file) in told.lines().zip(["a.sock_info", "a.sock_stat"]) {
+        assert!(line.contains(&format!("files=2,file={file},parts=1,part=1,")), "{line}");
+    }
+}
+
+#[test]
+fn pull_once_gives_up_brokers_that_are_away_and_keeps_its_snapshot() {
+    let brokers = Brokers::start(1);
+    brokers.go_away();
+    let machine = machine(&brokers.address, "");
+    instant_haproxy(&machine.path("sockets/a.sock"), SERVERS);
+    Run::of(machine.directory(), &["pull", "--once", "--to", "kafka", "-f", "h.conf"])
+        .expect(1)
+        .complains(&format!("warn: kafka {}: ", brokers.address))
+        .complains("error: 1 snapshot is not delivered and stays in the spool");
+    assert_eq!(machine.files(&machine.wait_for(1)[0]), snapshot(SERVERS));
+}
