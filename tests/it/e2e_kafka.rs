@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -151,15 +153,15 @@ fn wait_until_shipped(machine: &Pipeline) {
 type Values = BTreeMap<String, f64>;
 
 /// What Graphite gets of a snapshot without Kafka. How long something took is never the same.
-fn expected() -> Values {
+static EXPECTED: LazyLock<Values> = LazyLock::new(|| {
     let sink = Sink::start();
     let pipeline = Pipeline::new(&sink);
     feed(&pipeline, &[1000]);
     pipeline.once("process").expect(0);
     let values = stripped("lb.", &sink.deliveries()[0].values);
-    assert!(values["haproxy.frontend.front.scur"] == 3.0 && values.len() > 30, "{values:?}");
+    assert!(values.contains_key("haproxy.backend.app.server.s2.scur") && values.len() > 30, "{values:?}");
     values
-}
+});
 
 fn stripped(prefix: &str, values: &Values) -> Values {
     let all = values.iter().map(|(path, value)| (path.strip_prefix(prefix).expect(path).to_owned(), *value));
@@ -181,9 +183,8 @@ fn arrived(sink: &Sink) -> Vec<(String, u64, Values)> {
 /// Hosts and times of what arrived, sorted; asserts that it is what the same snapshot gives without Kafka.
 #[track_caller]
 fn arrived_whole(sink: &Sink) -> Vec<(String, u64)> {
-    let expected = expected();
     let all = arrived(sink).into_iter().map(|(host, time, values)| {
-        assert_eq!(values, expected, "{host} {time}");
+        assert_eq!(values, *EXPECTED, "{host} {time}");
         (host, time)
     });
     let mut all: Vec<_> = all.collect();
@@ -246,16 +247,16 @@ fn machines_of_a_cluster_are_added_up() {
     let arrived = arrived(&sink);
     let whose: Vec<_> = arrived.iter().map(|(host, time, _)| (host.clone(), *time)).collect();
     assert_eq!(whose, of("edge", &[1000, 1010]));
-    let one = expected();
+    let one = &*EXPECTED;
+    let sums = ["frontend.front.scur", "backend.app.server.s2.stot", "backend.app.bin", "daemon.CurrConns"];
+    let sums = sums.map(|sum| format!("haproxy.{sum}"));
+    let twice = sums.each_ref().map(|path| 2.0 * one[path]);
+    assert!(twice.iter().all(|value| *value > 0.0), "{twice:?}");
     for (_, _, both) in &arrived {
         // Of several processes there is more to say.
         assert!(one.keys().all(|path| both.contains_key(path)));
-        for sum in
-            ["frontend.front.scur", "backend.app.server.s2.stot", "backend.app.bin", "daemon.CurrConns"]
-        {
-            let path = format!("haproxy.{sum}");
-            assert!(one[&path] > 0.0 && both[&path] == 2.0 * one[&path], "{path}: {}", both[&path]);
-        }
+        let pairs = |values: [f64; 4]| sums.clone().into_iter().zip(values).collect::<Values>();
+        assert_eq!(pairs(sums.each_ref().map(|path| both[path])), pairs(twice));
     }
 }
 
@@ -372,7 +373,9 @@ fn what_a_sink_that_is_down_has_not_taken_is_not_committed() {
     let process = collector.start_with("process", &FROM, &[]);
     let times = [1000, 2000, 3000];
     let mut host = Host::new("lb-1", &brokers.address);
-    times.iter().for_each(|time| host.ship(*time));
+    for time in times {
+        host.ship(time);
+    }
     collector.wait_for(3);
     process.expect_log(&format!("warn: graphite 127.0.0.1:{port}: cannot connect"));
     // It commits twice in a second.
@@ -385,6 +388,12 @@ fn what_a_sink_that_is_down_has_not_taken_is_not_committed() {
     process.end();
     assert_eq!(arrived_whole(&sink), of("lb-1", &times));
     is_clean(&collector);
+}
+
+fn ship_all(hosts: &mut [Host], time: u64) {
+    for host in hosts {
+        host.ship(time);
+    }
 }
 
 #[test]
@@ -400,14 +409,14 @@ fn two_processes_of_a_group_share_hosts_and_deliver_each_snapshot_once() {
     eventually("both deliver", || {
         time += 1;
         let before = count();
-        hosts.iter_mut().for_each(|host| host.ship(time));
+        ship_all(&mut hosts, time);
         eventually("the round of all hosts", || (count() >= before + hosts.len()).then_some(()));
         sinks.iter().all(|sink| sink.count() > 0).then_some(())
     });
     let shared = time;
     let times: Vec<u64> = (shared + 1..=shared + 5).collect();
     for time in &times {
-        hosts.iter_mut().for_each(|host| host.ship(*time));
+        ship_all(&mut hosts, *time);
     }
     let new =
         |sink: &Sink| arrived_whole(sink).into_iter().filter(|(_, time)| *time > shared).collect::<Vec<_>>();
@@ -428,11 +437,10 @@ fn two_processes_of_a_group_share_hosts_and_deliver_each_snapshot_once() {
 
 /// What arrived whole, by host and time: how often. The rest is the beginning of it: who sends is killed.
 fn whole_ones(sink: &Sink) -> BTreeMap<(String, u64), usize> {
-    let expected = expected();
     let mut whole = BTreeMap::new();
     for (host, time, values) in arrived(sink) {
-        assert!(values.keys().all(|path| expected.contains_key(path)), "{host} {time}: {values:?}");
-        if values == expected {
+        assert!(values.keys().all(|path| EXPECTED.contains_key(path)), "{host} {time}: {values:?}");
+        if values == *EXPECTED {
             *whole.entry((host, time)).or_default() += 1;
         }
     }
@@ -477,7 +485,9 @@ fn kill_process(moments: &[Moment]) -> (usize, usize) {
     let (mut times, mut in_hand) = (1000..1000, 0);
     for moment in moments {
         times.end += 10;
-        (times.end - 10..times.end).for_each(|time| host.ship(time));
+        for time in times.end - 10..times.end {
+            host.ship(time);
+        }
         let process = collector.start_with("process", &FROM, &[]);
         wait_for_moment(*moment, &brokers.address, &collector, &sink);
         process.kill();
@@ -572,4 +582,108 @@ fn pull_once_gives_up_brokers_that_are_away_and_keeps_its_snapshot() {
         .complains(&format!("warn: kafka {}: ", brokers.address))
         .complains("error: 1 snapshot is not delivered and stays in the spool");
     assert_eq!(machine.files(&machine.wait_for(1)[0]), snapshot(SERVERS));
+}
+
+#[test]
+fn without_the_section_kafka_the_way_is_refused() {
+    let pipeline = Pipeline::new(&Sink::start());
+    let servers = format!("servers = unix://{}", pipeline.path("a.sock").display());
+    pipeline.configure(&Sink::start(), &servers, "", "");
+    for (command, option) in [("pull", "--to"), ("process", "--from")] {
+        Run::of(pipeline.directory(), &[command, option, "kafka", "-f", "h.conf"])
+            .expect(2)
+            .complains(&format!("error: {option} kafka needs a section `[kafka]` with `brokers`\n"));
+    }
+}
+
+#[test]
+fn process_from_kafka_is_never_done_and_refuses_once() {
+    let pipeline = Pipeline::new(&Sink::start());
+    add_kafka(&pipeline, "127.0.0.1:1", SESSION, "");
+    feed(&pipeline, &[1000]);
+    Run::of(pipeline.directory(), &["process", "--once", "--from", "kafka", "-f", "h.conf"]).expect(2).complains(
+        "error: --from kafka goes on until a signal; without it, `--once` delivers what is in the spool\n",
+    );
+    assert_eq!(pipeline.waiting(), ["1000"]);
+}
+
+// --- datapoints
+
+/// A configuration with a topic for datapoints.
+fn with_topic(broker: &Broker, sink: &Sink) -> Pipeline {
+    let pipeline = Pipeline::new(sink);
+    add_kafka(&pipeline, &broker.address, SESSION, "topic = haproxystats");
+    feed(&pipeline, &[1000, 2000]);
+    pipeline
+}
+
+/// The lines of the topic, as Python reads them: kind, backend, server, time and a metric.
+fn told(broker: &Broker) -> Vec<String> {
+    let program = "import json, sys\n\
+                   for line in sys.stdin:\n \
+                   message = json.loads(line, parse_constant=sys.exit)\n \
+                   print(message['time'], message['kind'], *(message.get(key) for key in ('frontend', 'backend', 'server')), message['metrics'].get('scur'))\n";
+    let mut python = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(read_topic(&broker.address, "haproxystats", "%s\n").as_bytes())
+        .unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// What is told of both snapshots.
+fn expected_lines() -> Vec<String> {
+    let of = |time: u64| {
+        [
+            "daemon None None None None",
+            "frontend front None None 3",
+            "backend None app None 2",
+            "backend.server None app s0 2",
+            "backend.server None app s1 2",
+            "backend.server None app s2 2",
+            "haproxystats None None None None",
+        ]
+        .map(|line| format!("{time} {line}"))
+    };
+    [of(1000), of(2000)].concat()
+}
+
+#[test]
+fn graphite_and_a_topic_of_kafka_both_get_all() {
+    let (broker, sink) = (Broker::start(), Sink::start());
+    let pipeline = with_topic(&broker, &sink);
+    pipeline.once("process").expect(0).complains("incoming` to graphite, kafka\n");
+    pipeline.is_clean();
+    assert_eq!(sink.times(), [1000, 2000]);
+    assert_eq!(told(&broker), expected_lines());
+}
+
+#[test]
+fn with_a_topic_and_without_its_section_there_is_no_graphite() {
+    let (broker, sink) = (Broker::start(), Sink::start());
+    let pipeline = with_topic(&broker, &sink);
+    let text = fs::read_to_string(pipeline.path("h.conf")).unwrap();
+    let (begin, end) = (text.find("[graphite]").unwrap(), text.find("[kafka]").unwrap());
+    fs::write(pipeline.path("h.conf"), format!("{}{}", &text[..begin], &text[end..])).unwrap();
+    pipeline.once("process").expect(0).complains("incoming` to kafka\n");
+    pipeline.is_clean();
+    assert_eq!(told(&broker), expected_lines());
+}
+
+#[test]
+fn without_a_topic_the_section_is_no_destination() {
+    let (broker, sink) = (Broker::start(), Sink::start());
+    let pipeline = collector(&broker.address, &sink);
+    feed(&pipeline, &[1000]);
+    pipeline.once("process").expect(0).complains("incoming` to graphite\n");
+    assert_eq!(sink.times(), [1000]);
 }
