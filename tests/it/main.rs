@@ -24,6 +24,8 @@ mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manual;
+#[cfg(not(feature = "kafka"))]
+mod no_kafka;
 mod orders;
 mod pipeline_faults;
 mod protocol;
