@@ -21,7 +21,11 @@ mod e2e_rollouts;
 mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_commands;
 mod manual;
+#[cfg(not(feature = "kafka"))]
+mod no_kafka;
 mod orders;
 mod peers;
 mod pipeline_faults;

@@ -5,6 +5,8 @@ mod commands;
 mod disk;
 mod fake;
 mod haproxy;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub(crate) mod known;
 mod listener;
 mod pipeline;
@@ -18,6 +20,8 @@ pub(crate) use commands::{Load, Run, Running};
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
