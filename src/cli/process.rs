@@ -19,6 +19,7 @@ pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
     let Begin::With(settings) = begun else { return Ok(0) };
     let (directory, mut vigil) = (&settings.process.src_dir, Vigil::new()?);
     if args.pipeline.once {
+        check_once(args.from)?;
         let delivery = deliver(&settings, &Post::take(directory)?, false, |_| ())?;
         return finish(&delivery, &mut vigil);
     }
@@ -26,6 +27,16 @@ pub(super) fn run(args: &ProcessArgs) -> Result<u8, Failure> {
     match args.from {
         Way::Spool => go_on(&settings, &mut post, &mut vigil),
         Way::Kafka => kafka::process(&settings, &mut post, &mut vigil),
+    }
+}
+
+/// Others may ship at any time, and brokers take seconds to let a member read: there is no moment at which all is done.
+fn check_once(from: Way) -> Result<(), Failure> {
+    match from {
+        Way::Spool => Ok(()),
+        Way::Kafka => Err(Failure::Usage(vec![
+            "--from kafka goes on until a signal; without it, `--once` delivers what is in the spool".into(),
+        ])),
     }
 }
 

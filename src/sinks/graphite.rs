@@ -129,9 +129,11 @@ fn error(endpoint: &Endpoint, fault: Fault) -> SinkError {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::{SocketAddr, TcpListener, UdpSocket};
+    use std::net::{Shutdown, SocketAddr, TcpListener, UdpSocket};
     use std::thread;
     use std::time::Duration;
+
+    use nix::sys::socket::{setsockopt, sockopt};
 
     use super::super::Dialect;
     use super::*;
@@ -225,6 +227,20 @@ mod tests {
         drop(listener.accept().unwrap());
         let error = graphite.close().unwrap_err();
         assert!(matches!(error.fault, Fault::Broken { sent: 6, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_peer_that_ends_the_connection_before_it_has_read_is_heard_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Less than what is sent, so that the rest is on its way.
+        setsockopt(&listener, sockopt::RcvBuf, &4096).unwrap();
+        let mut graphite = open(listener.local_addr().unwrap(), Protocol::Tcp).unwrap();
+        let peer = listener.accept().unwrap().0;
+        graphite.send(&vec![b'x'; 64 * 1024]).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let error = graphite.close().unwrap_err().to_string();
+        let expected = ": the connection broke after 65536 bytes: it was ended before all was read";
+        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Stream {
     }
 
     /// Waits, for `timeouts.close` at most, until the peer has ended the connection, too. It does so when it has read
-    /// all; that the kernels have agreed on it would say nothing about a peer that hangs.
+    /// all; that the kernels have agreed on it would say nothing about a peer that hangs. One that is ended itself, and
+    /// has nothing more to read just then, ends the connection in the same way while the rest is on its way.
     pub(super) fn close(mut self) -> Result<(), Fault> {
         let deadline = Instant::now() + self.timeouts.close;
         self.peer.shutdown(Shutdown::Write).map_err(|source| self.broken(source))?;
@@ -70,13 +71,23 @@ impl Stream {
             let read =
                 self.peer.set_read_timeout(Some(left(deadline))).and_then(|()| self.peer.read(&mut ignored));
             match read {
-                Ok(0) => return Ok(()),
+                Ok(0) => return self.is_over().map_err(|source| self.broken(source)),
                 Err(error) if is_timeout(&error) => break,
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(self.broken(error)),
                 _ => {}
             }
         }
         Err(Fault::Unconfirmed { sent: self.sent, within: self.timeouts.close })
+    }
+
+    /// Fails where the peer's end has come before it had all. The kernel names a peer until both sides have ended, and
+    /// each has acknowledged all of the other's.
+    fn is_over(&self) -> io::Result<()> {
+        match (self.peer.take_error()?, self.peer.peer_addr()) {
+            (Some(reset), _) => Err(reset),
+            (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            (None, _) => Err(io::Error::other("it was ended before all was read")),
+        }
     }
 
     fn broken(&self, source: io::Error) -> Fault {

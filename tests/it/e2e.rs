@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -116,9 +117,10 @@ fn a_running_program_that_does_not_listen_yet_gets_no_traffic() {
 }
 
 #[test]
-fn without_the_gate_it_counts_as_up_until_a_check_fails() {
-    let port = free_port();
-    let server = format!("web 127.0.0.1:{port} check inter 3s fall 3");
+fn without_the_gate_it_counts_as_up_before_its_checks_pass() {
+    // Behind the gate, it would be DOWN for the minute between two checks that pass.
+    let site = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("web {} check inter 60s rise 2", site.local_addr().unwrap());
     let world = World::with_servers(&[&server], &[Program::idle("web")], "--no-gate", "*=app/*");
     world.supervisord.expect_log("`app/web` set to ready");
     assert!(world.haproxy.statuses()["web"].starts_with("UP"), "{:?}", world.haproxy.statuses());
@@ -244,10 +246,12 @@ fn a_restarted_listener_never_touches_a_server_that_is_ready() {
 #[test]
 fn sixty_programs_at_once_overflow_the_default_buffer_and_every_server_is_right() {
     let names: Vec<String> = (0..60).map(|number| format!("web{number:02}")).collect();
+    // A busy supervisord sees an end seconds late, and has called the program RUNNING before.
+    let dies = |name: &str| Program::new(name, "/bin/false").with("startsecs=30");
     let programs: Vec<Program> = names
         .iter()
         .enumerate()
-        .map(|(at, name)| if at % 6 == 5 { Program::new(name, "/bin/false") } else { Program::idle(name) })
+        .map(|(at, name)| if at % 6 == 5 { dies(name) } else { Program::idle(name) })
         .collect();
     let directory = tempfile::tempdir().unwrap();
     let servers: Vec<String> = names.iter().map(|name| format!("{name} 127.0.0.1:9")).collect();

@@ -2,11 +2,10 @@
 //! Prometheus.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use supervisor_haproxy::stats::aggregate::Scope;
 use supervisor_haproxy::stats::outlets::{LocalStoreOutlet, Outlet, PrometheusOutlet};
@@ -14,7 +13,7 @@ use supervisor_haproxy::stats::settings::{LocalStore, Prometheus, Settings};
 use supervisor_haproxy::stats::{Naming, Reading, Snapshot};
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, Haproxy, eventually};
+use crate::support::{DEADLINE, Haproxy, check_metrics, eventually};
 
 const TIME: u64 = 1_457_298_067;
 
@@ -63,18 +62,6 @@ impl Files {
         check_metrics(&file);
         fs::read_to_string(file).unwrap()
     }
-}
-
-#[track_caller]
-fn check_metrics(file: &Path) {
-    let mut command = Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(File::open(file).unwrap()).stdout(Stdio::piped());
-    let output = command.stderr(Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
-    let output = output.unwrap_or_else(|error| {
-        panic!("promtool: {error}; it is in Debian's package `prometheus`, and run-tests installs it")
-    });
-    let said = [output.stdout, output.stderr].concat();
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&said)), (Some(0), "".into()));
 }
 
 fn known() -> Snapshot {

@@ -49,7 +49,8 @@ fn a_restart_under_load_loses_no_request() {
         assert_ne!(world.supervisord.pid(name), pid, "{name}");
         assert_eq!(world.haproxy.statuses()[name], "UP");
     }
-    assert!(!world.supervisord.log().contains("set by somebody else"), "{}", world.supervisord.log());
+    // It hears of what follows when supervisord finds the time to tell it, which may be after it has looked.
+    assert!(!world.supervisord.log().contains("is DRAIN, wanted is ready"), "{}", world.supervisord.log());
 }
 
 #[test]
@@ -79,7 +80,8 @@ fn a_listener_that_enforces_is_told_and_does_not_set_the_drain_back() {
     let (name, request) = busy(&world, 4);
     world.run(&["restart", name]).expect(0);
     assert_eq!(request.join().unwrap(), Ok(()));
-    assert!(!world.supervisord.log().contains("set by somebody else"), "{}", world.supervisord.log());
+    // It hears of what follows when supervisord finds the time to tell it, which may be after it has looked.
+    assert!(!world.supervisord.log().contains("is DRAIN, wanted is ready"), "{}", world.supervisord.log());
 }
 
 #[test]

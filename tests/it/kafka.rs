@@ -3,16 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use supervisor_haproxy::sinks::kafka::{Cluster, Message, Producer};
 use supervisor_haproxy::stats::aggregate::Scope;
 use supervisor_haproxy::stats::collect::{Collector, Note};
@@ -21,70 +17,12 @@ use supervisor_haproxy::stats::settings::{Kafka, Settings};
 use supervisor_haproxy::stats::{Naming, Reading, Snapshot, Spool};
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, eventually, pause};
+use crate::support::{Broker, DEADLINE, committed, eventually, pause, read_topic};
 
 const TURN: Duration = Duration::from_millis(50);
 const PARTITIONS: i32 = 4;
 const INFO: &str = "Name: HAProxy\nProcess_num: 1\nCurrConns: 3\n\n";
 const STAT: &str = "# pxname,svname,scur,type,\nbe,s1,2,2,\nbe,BACKEND,2,1,\nfe,FRONTEND,3,0,\n\n";
-
-/// Brokers in the process of another program.
-struct Broker {
-    kcat: Child,
-    address: String,
-}
-
-/// With the library of its own: cargo points to the one that was built for us.
-fn kcat() -> Command {
-    let mut command = Command::new("kcat");
-    command.env_remove("LD_LIBRARY_PATH");
-    command
-}
-
-impl Broker {
-    fn start() -> Self {
-        let arguments = [
-            "-C",
-            "-E",
-            "-u",
-            "-t",
-            "none",
-            "-b",
-            "x:1",
-            "-X",
-            "test.mock.num.brokers=1",
-            "-X",
-            "debug=mock",
-        ];
-        let mut kcat = kcat()
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("kcat: {error}; install it: apt-get install kcat"));
-        let mut lines = BufReader::new(kcat.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address =
-            lines.find_map(|line| line.split_once(" bootstrap.servers=").map(|(_, rest)| rest.to_owned()));
-        // Somebody has to read on, or it stands still one day.
-        thread::spawn(move || lines.for_each(drop));
-        Self { kcat, address: address.expect("kcat tells where its brokers are") }
-    }
-
-    /// What a topic holds, as kcat shows it.
-    fn read(&self, topic: &str, format: &str) -> String {
-        let arguments = ["-C", "-e", "-q", "-o", "beginning", "-b", &self.address, "-t", topic, "-f", format];
-        let output = kcat().args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.kcat.kill();
-        let _ = self.kcat.wait();
-    }
-}
 
 fn settings(brokers: &str) -> Kafka {
     // The simulated brokers wait for almost a session before they share partitions out anew.
@@ -186,24 +124,6 @@ fn both_joined(settings: &Kafka) -> [Member; 2] {
     members
 }
 
-/// What the group has committed, over all partitions, and what there is.
-fn committed(brokers: &str, group: &str, topic: &str) -> (i64, i64) {
-    let config = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let config: ClientConfig =
-        [config("bootstrap.servers", brokers), config("group.id", group)].into_iter().collect();
-    let consumer: BaseConsumer = config.create().unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_range(topic, 0, PARTITIONS - 1);
-    let offsets = consumer.committed_offsets(list, DEADLINE).unwrap();
-    let committed = offsets.elements().into_iter().map(|element| match element.offset() {
-        Offset::Offset(offset) => offset,
-        _ => 0,
-    });
-    let there =
-        (0..PARTITIONS).map(|partition| consumer.fetch_watermarks(topic, partition, DEADLINE).unwrap().1);
-    (committed.sum(), there.sum())
-}
-
 fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Kafka) {
     let mock = MockCluster::new(1).unwrap();
     let settings = settings(&mock.bootstrap_servers());
@@ -223,7 +143,7 @@ fn datapoints_are_json_for_everybody() {
     let scope = Scope::default();
     let reading = Reading::of(&snapshot, &scope).unwrap();
     outlet.unwrap().deliver(&reading).unwrap();
-    let told = broker.read("haproxystats", "%k %s\n");
+    let told = read_topic(&broker.address, "haproxystats", "%k %s\n");
     // Another language has to understand it.
     let program = "import json, sys\n\
                    for line in sys.stdin:\n \
@@ -258,7 +178,7 @@ fn a_raw_snapshot_says_in_its_headers_what_it_is() {
     let broker = Broker::start();
     let mut outlet = RawOutlet::new(&settings(&broker.address), "lb-01", Some("edge"));
     ship(&mut outlet, 1000, &[("a_info", "123456789"), ("a_stat", "")]);
-    let told = broker.read("haproxystats-raw", "%k %h %S\n");
+    let told = read_topic(&broker.address, "haproxystats-raw", "%k %h %S\n");
     let common = "format=1,host=lb-01,time=1000,number=0,files=2";
     let expected = format!(
         "edge {common},file=a_info,parts=1,part=1,crc32=cbf43926,cluster=edge 9\n\

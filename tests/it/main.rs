@@ -11,6 +11,7 @@
 )]
 
 mod command_line;
+mod delivery;
 mod e2e;
 mod e2e_commands;
 mod e2e_config;
@@ -18,16 +19,20 @@ mod e2e_files;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
-mod e2e_sinks;
 mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_commands;
 mod manual;
+#[cfg(not(feature = "kafka"))]
+mod no_kafka;
 mod orders;
 mod peers;
 mod pipeline_faults;
 mod protocol;
 mod recipes;
 mod rooms;
+mod sinks;
 mod statistics;
 mod support;

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -14,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::support::{
-    Act, FakeHaproxy, Files, Haproxy, Manner, Pipeline, Sink, eventually, for_a_while, free_port,
+    Act, Disk, FakeHaproxy, Files, Haproxy, Manner, Pipeline, Sink, eventually, for_a_while, free_port,
     instant_haproxy, names, snapshot,
 };
 
@@ -244,30 +243,6 @@ fn a_sink_that_has_little_to_read_and_keeps_silent_has_not_taken_it() {
 }
 
 // --- the spool
-
-/// A small file system, until it is dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn at(path: &Path) -> Self {
-        let options = "size=1m,mode=1777";
-        as_root(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", path.to_str().unwrap()]);
-        Self(path.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        as_root(&["umount", "--lazy", self.0.to_str().unwrap()]);
-    }
-}
-
-fn as_root(words: &[&str]) {
-    let sudo: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["sudo", "-n"] };
-    let words = [sudo, words].concat();
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{words:?}, which only root may: {output:?}");
-}
 
 #[test]
 fn a_full_disk_is_told_of_and_leaves_no_half_snapshot() {

@@ -2,8 +2,12 @@
 //! their own. Nothing here waits for a fixed time: it waits for a state, under a deadline.
 
 mod commands;
+mod disk;
 mod fake;
 mod haproxy;
+#[cfg(feature = "kafka")]
+mod kafka;
+pub(crate) mod known;
 mod listener;
 mod master;
 mod pipeline;
@@ -14,12 +18,15 @@ mod supervisord;
 use std::time::{Duration, Instant};
 
 pub(crate) use commands::{Load, Run, Running};
+pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
-pub(crate) use services::{Carbon, Statsd};
+pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};
 

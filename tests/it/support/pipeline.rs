@@ -42,6 +42,19 @@ impl Pipeline {
         pipeline
     }
 
+    /// Only processes, to the destinations of these sections; its log tells all.
+    pub(crate) fn to(destinations: &[String]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().to_owned();
+        let pipeline = Self { directory, base };
+        let process = format!(
+            "[process]\nloglevel = debug\nsrc-dir = {}\nliveness-check-interval = 0.2\n",
+            pipeline.incoming().display()
+        );
+        fs::write(pipeline.path("h.conf"), process + &destinations.concat()).unwrap();
+        pipeline
+    }
+
     /// With these lines in `[pull]`, `[process]` and `[graphite]`, in the place of its own or beside them.
     pub(crate) fn configure(&self, sink: &Sink, pull: &str, process: &str, graphite: &str) {
         let (incoming, tmp) = (self.incoming(), self.tmp());
@@ -70,6 +83,15 @@ impl Pipeline {
             with(&own_graphite, graphite)
         );
         fs::write(self.path("h.conf"), text).unwrap();
+    }
+
+    /// Takes a section away from the configuration.
+    #[track_caller]
+    pub(crate) fn take_away(&self, section: &str) {
+        let text = fs::read_to_string(self.path("h.conf")).unwrap();
+        let begin = text.find(&format!("[{section}]")).unwrap();
+        let end = text[begin..].find("\n[").map_or(text.len(), |length| begin + length + 1);
+        fs::write(self.path("h.conf"), text[..begin].to_owned() + &text[end..]).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -139,6 +161,14 @@ impl Pipeline {
         let directory = self.incoming().join(name);
         let read = |name: String| (name.clone(), fs::read(directory.join(name)).unwrap());
         names(&directory).into_iter().map(read).collect()
+    }
+
+    /// The destinations that have a snapshot while others have not, in the order of their names.
+    pub(crate) fn taken(&self, name: &str) -> Vec<String> {
+        let marks = fs::read_to_string(self.incoming().join(name).join(".taken")).unwrap_or_default();
+        let mut marks: Vec<String> = marks.lines().map(str::to_owned).collect();
+        marks.sort();
+        marks
     }
 
     /// Waits until so many snapshots lie in the spool; gives their names.
