@@ -7,6 +7,7 @@ pub mod agent;
 pub mod cli;
 pub mod control;
 pub mod haproxy;
+pub mod health;
 pub mod ini;
 pub mod listen;
 pub mod net;
@@ -15,3 +16,5 @@ pub mod stats;
 pub mod store;
 pub mod supervisor;
 pub mod watch;
+#[cfg(feature = "web")]
+pub mod web;

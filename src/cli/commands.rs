@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::args::{LogFormat, duration};
+use super::serve_args::{self, ServeArgs};
 use crate::agent::Target;
 use crate::control::Probe;
 
@@ -55,6 +56,9 @@ pub(super) enum Command {
     /// Report on the health of HAProxy: servers, queues, response times, errors
     #[command(after_help = REPORT)]
     Report(ReportArgs),
+    /// Answer questions about HAProxy's health over HTTP, and restart it when it does not answer
+    #[command(after_help = serve_args::SERVE)]
+    Serve(Box<ServeArgs>),
     /// Print the completions for a shell
     Completions {
         /// The shell

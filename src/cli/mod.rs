@@ -17,6 +17,9 @@ mod push;
 mod report;
 mod rollout;
 mod screen;
+#[cfg_attr(not(feature = "web"), path = "no_web.rs")]
+mod serve;
+mod serve_args;
 mod site;
 mod state;
 mod status;
@@ -181,6 +184,7 @@ fn operate(command: Command) -> u8 {
         Command::Process(args) => process::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {
