@@ -35,7 +35,7 @@ impl Configuration {
         }
         let ended = child::run(command, WITHIN, stop)
             .map_err(|fault| format!("`{} -c`: {fault}", self.program.display()))?;
-        ended.success().map(|_| ())
+        ended.success().map(|_| ()).map_err(|said| alerts(&said))
     }
 
     /// The files as they are now. What they name in turn (certificates, maps) is not looked at.
@@ -52,6 +52,14 @@ impl Configuration {
                 .collect(),
         )
     }
+}
+
+/// What is wrong, of all that HAProxy says: `[ALERT]    (PID) : config : [FILE:LINE] : what`.
+fn alerts(said: &str) -> String {
+    let lines = said.split("; ").filter_map(|line| line.split_once("[ALERT]"));
+    let lines = lines.map(|(_, line)| line.split_once(" : ").map_or(line, |(_, what)| what).trim());
+    let alerts: Vec<&str> = lines.collect();
+    if alerts.is_empty() { said.to_owned() } else { alerts.join("; ") }
 }
 
 fn with_children(path: &Path) -> Vec<PathBuf> {
@@ -87,6 +95,17 @@ mod tests {
         assert_eq!(one, configuration.imprint());
         fs::write(directory.path().join("a.cfg"), "global\n\n").unwrap();
         assert_ne!(one, configuration.imprint());
+    }
+
+    #[test]
+    fn of_what_haproxy_says_the_alerts_are_told() {
+        let said = "exit status: 1: [NOTICE]   (7) : haproxy version is 2.6.12; [ALERT]    (7) : config : [/h.cfg:13] : \
+                    'server' expects <name>; [WARNING]  (7) : odd; [ALERT]    (7) : config : Fatal errors found";
+        assert_eq!(
+            alerts(said),
+            "config : [/h.cfg:13] : 'server' expects <name>; config : Fatal errors found"
+        );
+        assert_eq!(alerts("signal: 9 (SIGKILL)"), "signal: 9 (SIGKILL)");
     }
 
     #[test]

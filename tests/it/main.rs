@@ -17,8 +17,12 @@ mod e2e_files;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
+#[cfg(feature = "web")]
+mod e2e_serve;
 mod e2e_sinks;
 mod faults;
+#[cfg(feature = "web")]
+mod hostile_http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manual;
@@ -28,5 +32,7 @@ mod pipeline_faults;
 mod protocol;
 mod recipes;
 mod rooms;
+#[cfg(feature = "web")]
+mod self_healing;
 mod statistics;
 mod support;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -27,6 +27,11 @@ const REQUEST: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(10);
 /// A body holds a reason for a restart, and nothing else.
 const MAX_BODY: usize = 16 * 1024;
+/// Of what no handler reads; more than above, so that one who reads it says what is wrong.
+const MAX_SENT: usize = 64 * 1024;
+
+/// Of a body.
+const TOO_LONG: &str = "the body is longer than 16384 bytes";
 
 /// The handlers with the paths that they have, and what the document says of them.
 pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
@@ -47,7 +52,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let (router, _) = handlers().split_for_parts();
     router
         .layer(RequestBodyTimeoutLayer::new(BODY))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(RequestBodyLimitLayer::new(MAX_SENT))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&app), around))
         .with_state(app)
 }
@@ -81,7 +87,7 @@ fn detail(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "there is nothing at this path; /openapi.json has those that there are",
         StatusCode::METHOD_NOT_ALLOWED => "the path takes the methods that stand in `Allow`",
-        StatusCode::PAYLOAD_TOO_LARGE => "the body is longer than 16384 bytes",
+        StatusCode::PAYLOAD_TOO_LARGE => TOO_LONG,
         StatusCode::REQUEST_TIMEOUT => "the request took too long",
         _ => "the request could not be answered",
     }

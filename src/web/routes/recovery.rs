@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::TOO_LONG;
 use crate::health::{Ordered, Outcome, Refused};
 use crate::web::App;
 use crate::web::auth::Admin;
@@ -53,7 +55,10 @@ pub(super) async fn recover(
 }
 
 fn unreadable(rejection: &JsonRejection) -> Problem {
-    Kind::Http(rejection.status()).because(rejection.body_text())
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Kind::Http(StatusCode::PAYLOAD_TOO_LARGE).because(TOO_LONG),
+        status => Kind::Http(status).because(rejection.body_text()),
+    }
 }
 
 fn answer(ended: Ordered) -> Result<Json<Recovered>, Problem> {

@@ -6,6 +6,8 @@ mod fake;
 mod haproxy;
 mod listener;
 mod pipeline;
+#[cfg(feature = "web")]
+mod serve;
 mod services;
 mod sink;
 mod supervisord;
@@ -17,6 +19,8 @@ pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+#[cfg(feature = "web")]
+pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd};
 pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};
