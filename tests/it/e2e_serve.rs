@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use supervisor_haproxy::web::document;
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_KEY, Answer, Haproxy, Serve, TOKEN, eventually, for_a_while};
+use crate::support::{ADMIN_KEY, Answer, DEADLINE, Haproxy, Running, Serve, TOKEN, eventually, for_a_while};
 
 /// `web1` is not checked, `dead` is, and both are in maint.
 fn haproxy() -> (TempDir, Haproxy) {
@@ -300,6 +301,26 @@ fn an_haproxy_that_was_killed_is_brought_back() {
         (&json!("DEGRADED"), &json!("CLOSED")),
         "{health:#}"
     );
+}
+
+#[test]
+fn systemd_hears_of_the_beginning_and_the_end() {
+    let (directory, haproxy) = haproxy();
+    let notices = UnixDatagram::bind(directory.path().join("notify.sock")).unwrap();
+    notices.set_read_timeout(Some(DEADLINE)).unwrap();
+    let next = || {
+        let mut bytes = [0; 256];
+        let count = notices.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
+    };
+    let path = directory.path().join("notify.sock");
+    let words = ["serve", "--listen", "127.0.0.1:0", "--socket", haproxy.socket.to_str().unwrap()];
+    let serve = Running::start_with(directory.path(), &words, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(next(), "READY=1");
+    serve.signal(Signal::SIGTERM);
+    let rest = std::iter::repeat_with(next).find(|notice| notice != "WATCHDOG=1");
+    assert_eq!(rest.as_deref(), Some("STOPPING=1"));
+    serve.wait().expect(0);
 }
 
 // --- the document

@@ -23,6 +23,8 @@ mod e2e_sinks;
 mod faults;
 #[cfg(feature = "web")]
 mod hostile_http;
+#[cfg(feature = "web")]
+mod http_page;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod manual;
