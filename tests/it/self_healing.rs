@@ -43,9 +43,9 @@ impl Stage {
              --check-interval 0.1 --timeout 0.5 --breaker-reset 0.5 --recover-backoff 0.2 {options}"
         );
         let programs = [
-            // Nobody but `serve` is to bring it back.
+            // Nobody but `serve` is to bring it back, also when it dies in its first second.
             Program::new("haproxy", "haproxy -db -f %(here)s/haproxy.cfg")
-                .with("autorestart=false\nstopwaitsecs=1\npriority=-9"),
+                .with("autorestart=false\nstartsecs=0\nstopwaitsecs=1\npriority=-9"),
             Program::idle("web"),
             Program::new("serve", &serve).with("redirect_stderr=true"),
         ];
