@@ -58,6 +58,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "report" -d 'Report on the health of HAProxy: servers, queues, response times, errors'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "config" -d 'Change HAProxy\'s configuration: checked, reloaded and seen to work, or put back'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "routes" -d 'Route host names to servers, most of the time without a reload'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "serve" -d 'Answer questions about HAProxy\'s health over HTTP, and restart it when it does not answer'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
@@ -305,4 +306,31 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand ro
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand routes; and __fish_seen_subcommand_from list" -l socket -d 'The admin socket of HAProxy, whose running map is compared with the file' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand routes; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand routes; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l listen -d 'Where clients connect: IP:PORT, [IPV6]:PORT, localhost:PORT, or the path of a unix socket. Others than loopback need a token' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l socket-mode -d 'Who may write to a unix socket, as for chmod' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l socket -d 'HAProxy\'s admin socket: tcp://HOST:PORT, unix:///PATH or /PATH' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l config -d 'HAProxy\'s configuration, as it takes it with -f: a file or a directory; several in their order, or separated by commas' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l haproxy -d 'The program that is asked whether the configuration is valid, with -c' -r -f -a "(__fish_complete_command)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l token-file -d 'A file whose first line is the token that clients send as `Authorization: Bearer TOKEN`' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l admin-key-file -d 'A file whose first line is the key that clients send as `X-Admin-Key: KEY`, beside the token, to have HAProxy restarted' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l check-interval -d 'How often HAProxy is asked' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l timeout -d 'How long HAProxy may take to answer' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l breaker-threshold -d 'After how many failures in a row HAProxy is left alone for a while (circuit breaker)' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l breaker-reset -d 'How long HAProxy is left alone before it is tried again' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover -d 'Restart HAProxy with this line for /bin/sh when it does not answer' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-program -d 'Restart HAProxy as this program of supervisord: NAME or GROUP:NAME' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-unit -d 'Restart HAProxy as this unit of systemd' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-container -d 'Restart HAProxy as this container of Docker' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l supervisor-url -d 'supervisord\'s server for --recover-program: unix:///PATH or http://HOST:PORT; supervisord tells its own programs' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-after -d 'After how many checks in a row that found HAProxy unhealthy it is restarted' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-backoff -d 'From an attempt that did not help to the next; doubled with each further one, up to a quarter of an hour' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-limit -d 'Restarts within an hour, whoever asks for them' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-timeout -d 'How long a restart may take, and then HAProxy to answer; what takes longer is killed' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l max-connections -d 'Clients at the same time; others are sent away with 503' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, and be silent between two' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
+json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-unvalidated -d 'Restart HAProxy although nobody knows whether its configuration is valid: without --config'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s v -l verbose -d 'Log servers that change, too'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'

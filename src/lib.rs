@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config_change;
 pub mod control;
 pub mod haproxy;
+pub mod health;
 pub mod ini;
 pub mod listen;
 pub mod net;
@@ -16,3 +17,5 @@ pub mod stats;
 pub mod store;
 pub mod supervisor;
 pub mod watch;
+#[cfg(feature = "web")]
+pub mod web;

@@ -27,6 +27,29 @@ enum State {
     HalfOpen,
 }
 
+/// What a breaker lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circuit {
+    /// Everything.
+    Closed,
+    /// Nothing.
+    Open,
+    /// One try, which decides.
+    HalfOpen,
+}
+
+impl Circuit {
+    /// As monitoring systems write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "CLOSED",
+            Self::Open => "OPEN",
+            Self::HalfOpen => "HALF_OPEN",
+        }
+    }
+}
+
 /// A change to tell the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerChange {
@@ -78,6 +101,22 @@ impl Breaker {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
+    }
+
+    /// What it lets through.
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        match self.state {
+            State::Closed { .. } => Circuit::Closed,
+            State::Open { .. } => Circuit::Open,
+            State::HalfOpen => Circuit::HalfOpen,
+        }
+    }
+
+    /// Failures since the last success.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// A try begins.
@@ -159,13 +198,16 @@ mod tests {
 
         let later = start + SETTINGS.reset;
         assert!(breaker.allows(later));
+        assert_eq!((breaker.circuit(), breaker.failures()), (Circuit::Open, 3));
         assert_eq!(breaker.begin(), Some(BreakerChange::HalfOpened));
+        assert_eq!(breaker.circuit(), Circuit::HalfOpen);
         assert_eq!(breaker.failed(later), Some(BreakerChange::Reopened { retry_in }));
         assert!(!breaker.allows(later));
 
         assert_eq!(breaker.begin(), Some(BreakerChange::HalfOpened));
         assert_eq!(breaker.succeeded(), Some(BreakerChange::Closed));
         assert!(breaker.is_closed() && breaker.allows(later));
+        assert_eq!((breaker.circuit(), breaker.failures()), (Circuit::Closed, 0));
         assert_eq!(breaker.failed(later), None, "the count starts anew");
     }
 

@@ -18,7 +18,7 @@ mod standing;
 mod wanted;
 
 pub use actions::{Actions, Override};
-pub use breaker::{Breaker, BreakerChange, BreakerSettings};
+pub use breaker::{Breaker, BreakerChange, BreakerSettings, Circuit};
 pub use holds::{Hold, Holds, HoldsError, MAX_HOLDS};
 pub use inquiry::{Inquiry, Question};
 pub use mapping::{Mapping, MappingError, Rule};

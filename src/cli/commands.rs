@@ -9,6 +9,7 @@ use clap::{Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::args::{LogFormat, duration};
+use super::serve_args::{self, ServeArgs};
 use crate::agent::Target;
 use crate::control::Probe;
 pub(super) use config::{
@@ -69,6 +70,9 @@ pub(super) enum Command {
     #[command(subcommand)]
     #[command(disable_help_subcommand = true)]
     Routes(RoutesCommand),
+    /// Answer questions about HAProxy's health over HTTP, and restart it when it does not answer
+    #[command(after_help = serve_args::SERVE)]
+    Serve(Box<ServeArgs>),
     /// Print the completions for a shell
     Completions {
         /// The shell

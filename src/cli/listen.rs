@@ -103,7 +103,7 @@ fn own_name(variable: &impl Fn(&str) -> Option<String>) -> Option<ProcessName> {
 }
 
 /// supervisord tells its children where its XML-RPC is; user and password are set by hand in `environment=`.
-fn server_url(variable: &impl Fn(&str) -> Option<String>) -> Result<ServerUrl, String> {
+pub(super) fn server_url(variable: &impl Fn(&str) -> Option<String>) -> Result<ServerUrl, String> {
     let text = variable("SUPERVISOR_SERVER_URL").ok_or(
         "SUPERVISOR_SERVER_URL is not set; give supervisord a [unix_http_server] or [inet_http_server] section",
     )?;

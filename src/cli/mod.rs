@@ -19,6 +19,9 @@ mod report;
 mod rollout;
 mod routes;
 mod screen;
+#[cfg_attr(not(feature = "web"), path = "no_web.rs")]
+mod serve;
+mod serve_args;
 mod site;
 mod state;
 mod status;
@@ -193,6 +196,7 @@ fn operate(command: Command) -> u8 {
         Command::Report(args) => report::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Routes(command) => routes::run(&command),
+        Command::Serve(args) => serve::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {

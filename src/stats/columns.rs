@@ -6,7 +6,7 @@ use crate::haproxy::{DumpError, Field, Fields};
 
 /// The rows of a `show stat`, one after the other. Versions add columns in the middle and at the end, so each is
 /// found by its name.
-pub(super) struct Rows<'a> {
+pub struct Rows<'a> {
     fields: Fields<'a>,
     names: Vec<Cow<'a, str>>,
     record: Vec<Field<'a>>,
@@ -14,7 +14,8 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn read(stat: &'a str) -> Result<Self, DumpError> {
+    /// Reads the header row.
+    pub fn read(stat: &'a str) -> Result<Self, DumpError> {
         let mut fields = Fields::new(stat);
         let mut record = Vec::new();
         fields.record(usize::MAX, &mut record);
@@ -29,12 +30,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Where a column stands, if this HAProxy has it.
-    pub(super) fn column(&self, name: &str) -> Option<usize> {
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|column| column == name)
     }
 
     /// Goes on to the next row; `false` at the end.
-    pub(super) fn advance(&mut self) -> Result<bool, DumpError> {
+    pub fn advance(&mut self) -> Result<bool, DumpError> {
         while self.fields.record(usize::MAX, &mut self.record) {
             if self.record.iter().all(Field::is_empty) {
                 continue;
@@ -54,12 +56,14 @@ impl<'a> Rows<'a> {
     }
 
     /// The text in a column of this row; empty where there is none.
-    pub(super) fn get(&self, column: Option<usize>) -> Cow<'a, str> {
+    #[must_use]
+    pub fn get(&self, column: Option<usize>) -> Cow<'a, str> {
         column.and_then(|column| self.record.get(column)).map(Field::text).unwrap_or_default()
     }
 
     /// Name of the proxy, and of the server (or `FRONTEND`, `BACKEND`).
-    pub(super) fn names(&self) -> (Cow<'a, str>, Cow<'a, str>) {
+    #[must_use]
+    pub fn names(&self) -> (Cow<'a, str>, Cow<'a, str>) {
         (self.get(Some(0)), self.get(Some(1)))
     }
 

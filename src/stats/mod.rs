@@ -19,6 +19,7 @@ mod spool;
 
 pub use arrivals::Arrivals;
 pub use capture::{Miss, Patience, Source, capture};
+pub use columns::Rows;
 pub use naming::Naming;
 pub use pull::{PullError, Pulled, Puller, Tick};
 pub use push::{Point, points};

@@ -19,7 +19,13 @@ mod e2e_files;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
+#[cfg(feature = "web")]
+mod e2e_serve;
 mod faults;
+#[cfg(feature = "web")]
+mod hostile_http;
+#[cfg(feature = "web")]
+mod http_page;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]
@@ -33,6 +39,8 @@ mod pipeline_faults;
 mod protocol;
 mod recipes;
 mod rooms;
+#[cfg(feature = "web")]
+mod self_healing;
 mod sinks;
 mod statistics;
 mod support;

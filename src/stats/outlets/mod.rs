@@ -15,7 +15,7 @@ pub use graphite::GraphiteOutlet;
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaOutlet;
 pub use local_store::LocalStoreOutlet;
-pub use prometheus::PrometheusOutlet;
+pub use prometheus::{Exposition, PrometheusOutlet};
 #[cfg(feature = "kafka")]
 pub use raw::{RawOutlet, RawSnapshot};
 pub use statsd::StatsdOutlet;

@@ -72,7 +72,7 @@ impl Haproxy {
         fs::write(self.config(), text).unwrap();
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.directory.join("haproxy.cfg")
     }
 
@@ -114,6 +114,33 @@ impl Haproxy {
         }
         let socket = self.socket.clone();
         eventually("HAProxy's end", || ask(&socket, "show info").is_none().then_some(()));
+    }
+
+    /// Kills it, as the kernel does when memory is short.
+    #[cfg(feature = "web")]
+    pub(crate) fn kill(&mut self) {
+        match &mut self.engine {
+            Engine::Local(_) => {
+                let worker = self.ask("show info");
+                if let Engine::Local(Some(mut child)) =
+                    std::mem::replace(&mut self.engine, Engine::Local(None))
+                {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                }
+                let _ = kill(Pid::from_raw(value(&worker, "Pid").parse().unwrap()), Signal::SIGKILL);
+            }
+            Engine::Docker { name, .. } => docker(&["kill", name.as_ref().unwrap()]),
+        }
+    }
+
+    /// The options with which `serve` brings it back.
+    #[cfg(feature = "web")]
+    pub(crate) fn recovery(&self) -> [String; 2] {
+        match &self.engine {
+            Engine::Local(_) => ["--recover".into(), format!("haproxy -D -f {}", self.config().display())],
+            Engine::Docker { name, .. } => ["--recover-container".into(), name.clone().unwrap()],
+        }
     }
 
     /// Reloads its configuration, as `systemctl reload` does.
@@ -216,7 +243,14 @@ impl Drop for Haproxy {
                 let _ = child.wait();
             }
             Engine::Docker { name: Some(name), .. } => docker(&["rm", "--force", name]),
-            _ => {}
+            // Somebody else may have brought it back.
+            Engine::Local(None) => {
+                let pid = self.try_ask("show info").and_then(|info| value(&info, "Pid").parse().ok());
+                if let Some(pid) = pid {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                }
+            }
+            Engine::Docker { name: None, .. } => {}
         }
     }
 }

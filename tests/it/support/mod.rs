@@ -11,6 +11,8 @@ pub(crate) mod known;
 mod listener;
 mod master;
 mod pipeline;
+#[cfg(feature = "web")]
+mod serve;
 mod services;
 mod sink;
 mod supervisord;
@@ -26,6 +28,8 @@ pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+#[cfg(feature = "web")]
+pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
 pub(crate) use supervisord::{Program, Supervisord, World};

@@ -4,6 +4,7 @@
 //! Nothing is read back from the file: after a restart it holds what was delivered since, and may show a reading once
 //! that is older than what it showed before. `haproxystats_snapshot_time_seconds` tells.
 
+mod live;
 mod names;
 mod samples;
 #[cfg(test)]
@@ -13,8 +14,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use live::Exposition;
+
 use super::Outlet;
-use crate::sinks::{Fault, SinkError, WholeFile, write_family, write_label, write_sample};
+use crate::sinks::{Fault, SinkError, WholeFile, write_label};
 use crate::stats::{Reading, settings};
 use samples::{Catalogue, Samples};
 
@@ -103,22 +106,8 @@ impl PrometheusOutlet {
     }
 
     fn write_samples<E>(&self, write: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut family = "";
-        let mut line = Vec::new();
-        for (at, column) in self.catalogue.columns().iter().enumerate() {
-            for machine in self.machines.values() {
-                for (labels, value) in machine.samples.column(at) {
-                    if family != column.name {
-                        family = &column.name;
-                        write_family(&mut line, family, column.entry.kind, column.entry.help);
-                    }
-                    write_sample(&mut line, family, [&*machine.label, labels, &column.label], value);
-                    write(&line)?;
-                    line.clear();
-                }
-            }
-        }
-        Ok(())
+        let machines = self.machines.values().map(|machine| (&*machine.label, &machine.samples));
+        self.catalogue.write(&machines.collect::<Vec<_>>(), write)
     }
 }
 

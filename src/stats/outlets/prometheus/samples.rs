@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use super::names::{Entry, GROUPS, Group, SNAPSHOT_TIME};
-use crate::sinks::write_label;
+use crate::sinks::{write_family, write_label, write_sample};
 use crate::stats::Reading;
-use crate::stats::aggregate::{Datapoint, Number, Subject};
+use crate::stats::aggregate::{Aggregate, Datapoint, Number, Subject};
 
 /// All metrics, in the order in which they are written.
 #[derive(Debug)]
@@ -44,6 +44,30 @@ impl Catalogue {
         &self.columns
     }
 
+    /// Writes all samples in pieces, those of a metric together. Each machine has a label, which may be empty.
+    pub(super) fn write<E>(
+        &self,
+        machines: &[(&str, &Samples)],
+        write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut family = "";
+        let mut line = Vec::new();
+        for (at, column) in self.columns().iter().enumerate() {
+            for (machine, samples) in machines {
+                for (labels, value) in samples.column(at) {
+                    if family != column.name {
+                        family = &column.name;
+                        write_family(&mut line, family, column.entry.kind, column.entry.help);
+                    }
+                    write_sample(&mut line, family, [*machine, labels, &column.label], value);
+                    write(&line)?;
+                    line.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn place(&self, subject: Subject<'_>, metric: &'static str) -> Option<usize> {
         self.places.get(&(subject.kind(), metric)).copied()
     }
@@ -70,7 +94,7 @@ pub(super) struct Samples {
 
 impl Samples {
     pub(super) fn of(reading: &Reading<'_>, catalogue: &Catalogue) -> Self {
-        let mut samples = Self { subjects: Vec::new(), columns: vec![Vec::new(); catalogue.columns.len()] };
+        let mut samples = Self::none(catalogue);
         let Ok(()) = reading.emit::<Infallible>(&mut |subject, datapoints| {
             samples.add(catalogue, subject, datapoints);
             Ok(())
@@ -80,6 +104,22 @@ impl Samples {
         // They are kept until the next reading.
         samples.columns.iter_mut().for_each(Vec::shrink_to_fit);
         samples
+    }
+
+    /// What HAProxy tells, without what the pipeline tells of itself.
+    pub(super) fn of_haproxy(aggregate: &Aggregate<'_>, catalogue: &Catalogue) -> Self {
+        let mut samples = Self::none(catalogue);
+        let Ok(()) = aggregate.emit::<Infallible>(&mut |subject, datapoints| {
+            if subject != Subject::Own {
+                samples.add(catalogue, subject, datapoints);
+            }
+            Ok(())
+        });
+        samples
+    }
+
+    fn none(catalogue: &Catalogue) -> Self {
+        Self { subjects: Vec::new(), columns: vec![Vec::new(); catalogue.columns.len()] }
     }
 
     /// How many there are.

@@ -1,0 +1,219 @@
+//! `serve`: health, metrics and recovery over HTTP.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use log::{LevelFilter, info, warn};
+use sd_notify::NotifyState;
+
+use super::pipeline::{notify, wait};
+use super::serve_args::ServeArgs;
+use super::{Failure, listen, logging};
+use crate::agent::BreakerSettings;
+use crate::control::Vigil;
+use crate::health::{self, Action, Configuration, Monitor, RecoverySettings};
+use crate::net::Endpoint;
+use crate::supervisor::{ProcessName, ServerUrl};
+use crate::web::{self, Keys, Listen, Secret, SecretError, Server};
+
+/// Where the secrets may be, so that no list of processes shows them.
+const TOKEN: &str = "SUPERVISOR_HAPROXY_SERVE_TOKEN";
+const ADMIN_KEY: &str = "SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY";
+/// Nothing is done at that time: a wait has to have an end.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (health, web) = settings(args, &variable).map_err(Failure::Usage)?;
+    let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    logging::start_at(args.log_format, level);
+    if health.action.is_some() && health.configuration.is_none() {
+        warn!("HAProxy is restarted without a look at its configuration: there is no --config");
+    }
+    // Before there is any other thread, so that signals come here.
+    let mut vigil = Vigil::new()?;
+    let monitor = Monitor::start(health)?;
+    let server = Server::start(web, monitor.watch())?;
+    info!("serving at {}, about haproxy {}", server.address(), args.socket);
+    notify(NotifyState::Ready);
+    while !wait(&mut vigil, Instant::now() + HOUR)? {}
+    notify(NotifyState::Stopping);
+    info!("ended by a signal");
+    server.end();
+    monitor.end();
+    Ok(0)
+}
+
+/// All that was typed, checked; all problems at once.
+fn settings(
+    args: &ServeArgs,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(health::Settings, web::Settings), Vec<String>> {
+    let mut problems = Vec::new();
+    let haproxy = args.socket.parse::<Endpoint>().map_err(|error| format!("--socket: {error}"));
+    let haproxy = haproxy.map_err(|problem| problems.push(problem)).ok();
+    let listen = args.listen.parse::<Listen>().map_err(|error| format!("--listen: {error}"));
+    let listen = listen.map_err(|problem| problems.push(problem)).ok();
+    let keys = keys(args, variable, &mut problems);
+    let action = action(args, variable).map_err(|problem| problems.push(problem)).unwrap_or_default();
+    if listen.as_ref().is_some_and(Listen::is_exposed) && keys.token.is_none() {
+        problems.push(format!(
+            "--listen {}: other machines may connect there, and there is no token; pass --token-file FILE, or listen at \
+             127.0.0.1",
+            args.listen
+        ));
+    }
+    if action.is_some() && args.config.is_empty() && !args.recover_unvalidated {
+        problems.push(
+            "a recovery looks at HAProxy's configuration first: pass it with --config FILE, or --recover-unvalidated"
+                .into(),
+        );
+    }
+    match (haproxy, listen) {
+        (Some(haproxy), Some(listen)) if problems.is_empty() => {
+            Ok((health_settings(args, haproxy, action), web_settings(args, listen, keys)))
+        }
+        _ => Err(problems),
+    }
+}
+
+fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) -> health::Settings {
+    let files = &args.config;
+    let configuration = Configuration { program: args.haproxy.clone(), files: files.clone() };
+    health::Settings {
+        haproxy,
+        timeout: args.timeout,
+        interval: args.check_interval,
+        breaker: BreakerSettings { threshold: args.breaker_threshold, reset: args.breaker_reset },
+        configuration: (!files.is_empty()).then_some(configuration),
+        action,
+        recovery: RecoverySettings {
+            after: args.recover_after,
+            backoff: args.recover_backoff,
+            per_hour: args.recover_limit.into(),
+        },
+        recovery_time: args.recover_timeout,
+    }
+}
+
+fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys) -> web::Settings {
+    web::Settings {
+        listen,
+        socket_mode: args.socket_mode,
+        keys,
+        max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
+        client_timeout: args.client_timeout,
+    }
+}
+
+fn keys(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<String>) -> Keys {
+    let mut secret = |option: &str, file: Option<&Path>, name: &str| {
+        let found = match (file, variable(name)) {
+            (Some(file), _) => Some((format!("{option} {}", file.display()), Secret::read(file))),
+            (None, Some(text)) => Some((name.to_owned(), Secret::new(&text))),
+            (None, None) => None,
+        };
+        found.and_then(|(place, secret): (String, Result<Secret, SecretError>)| {
+            secret.map_err(|error| problems.push(format!("{place}: {error}"))).ok()
+        })
+    };
+    Keys {
+        token: secret("--token-file", args.token_file.as_deref(), TOKEN),
+        admin_key: secret("--admin-key-file", args.admin_key_file.as_deref(), ADMIN_KEY),
+    }
+}
+
+fn action(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Action>, String> {
+    let way = &args.way;
+    let shell = way.recover.clone().map(Action::Shell);
+    let unit = way.recover_unit.clone().map(Action::Unit);
+    let container = way.recover_container.clone().map(Action::Container);
+    if let Some(action) = shell.or(unit).or(container) {
+        return Ok(Some(action));
+    }
+    let Some(program) = &way.recover_program else { return Ok(None) };
+    let (group, process) = program.split_once(':').unwrap_or((program, program));
+    let name = ProcessName { group: group.to_owned(), process: process.to_owned() };
+    let supervisord = supervisord(args, variable).map_err(|problem| {
+        format!("--recover-program needs supervisord: pass --supervisor-url URL; {problem}")
+    })?;
+    Ok(Some(Action::Program { supervisord, name }))
+}
+
+fn supervisord(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<ServerUrl, String> {
+    let url = args.supervisor_url.clone();
+    let named = |name: &str| match name {
+        "SUPERVISOR_SERVER_URL" => url.clone().or_else(|| variable(name)),
+        _ => variable(name),
+    };
+    listen::server_url(&named)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Args;
+    use super::super::commands::Command;
+    use super::*;
+
+    fn read(
+        words: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<(health::Settings, web::Settings), Vec<String>> {
+        let words = [&["supervisor-haproxy", "serve", "--socket", "/run/h.sock"], words].concat();
+        let Some(Command::Serve(args)) = Args::try_parse_from(words).unwrap().command else { panic!() };
+        settings(&args, &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn other_machines_need_a_token() {
+        let problems = read(&["--listen", "0.0.0.0:8000"], &[]).unwrap_err();
+        assert!(problems[0].starts_with("--listen 0.0.0.0:8000: other machines may connect"), "{problems:?}");
+        let token = [(TOKEN, "0123456789abcdef")];
+        assert!(read(&["--listen", "0.0.0.0:8000"], &token).is_ok());
+        assert!(read(&[], &[]).is_ok() && read(&["--listen", "/run/s.sock"], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_recovery_looks_at_the_configuration_first() {
+        let problems = read(&["--recover", "true"], &[]).unwrap_err();
+        assert!(problems[0].contains("pass it with --config FILE"), "{problems:?}");
+        let (health, _) = read(&["--recover", "true", "--config", "/a,/b"], &[]).unwrap();
+        assert_eq!(health.configuration.unwrap().files, [Path::new("/a"), Path::new("/b")]);
+        let (health, _) = read(&["--recover-unit", "haproxy", "--recover-unvalidated"], &[]).unwrap();
+        assert_eq!((health.configuration, health.action), (None, Some(Action::Unit("haproxy".into()))));
+    }
+
+    #[test]
+    fn a_program_is_restarted_by_the_supervisord_that_runs_this_one() {
+        let words = ["--recover-program", "edge:haproxy", "--recover-unvalidated"];
+        let problems = read(&words, &[]).unwrap_err();
+        assert!(problems[0].contains("pass --supervisor-url URL"), "{problems:?}");
+        let name = |settings: (health::Settings, web::Settings)| match settings.0.action {
+            Some(Action::Program { supervisord, name }) => {
+                (supervisord.endpoint.to_string(), name.to_string())
+            }
+            other => panic!("{other:?}"),
+        };
+        let own = [("SUPERVISOR_SERVER_URL", "unix:///run/s.sock")];
+        let expected = ("unix:///run/s.sock".to_owned(), "edge:haproxy".to_owned());
+        assert_eq!(name(read(&words, &own).unwrap()), expected);
+        let words = [&words[..], &["--supervisor-url", "unix:///other"]].concat();
+        assert_eq!(name(read(&words, &own).unwrap()).0, "unix:///other");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let words = ["--listen", "x", "--token-file", "/no/such", "--recover-program", "haproxy"];
+        let problems = read(&words, &[(ADMIN_KEY, "short")]).unwrap_err();
+        let expected =
+            ["--listen: expected", "--token-file /no/such: cannot be read", ADMIN_KEY, "--recover-program"];
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for (problem, start) in problems.iter().zip(expected) {
+            assert!(problem.starts_with(start), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The documents that clients get, and how they are made of what the monitor publishes. What is not known is null, and
+//! nothing is made up.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::agent::Circuit;
+use crate::health::{self, Attempt, Cause, Health, Reading, Verdict};
+use crate::stats::Report;
+
+/// How HAProxy fares: UNKNOWN before it was asked, DEGRADED where a server or a backend is down, UNHEALTHY where it
+/// does not answer.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Status {
+    Healthy,
+    Degraded,
+    Unhealthy,
+    Unknown,
+}
+
+impl From<health::Status> for Status {
+    fn from(status: health::Status) -> Self {
+        match status {
+            health::Status::Healthy => Self::Healthy,
+            health::Status::Degraded => Self::Degraded,
+            health::Status::Unhealthy => Self::Unhealthy,
+            health::Status::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The same of the system as a whole.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SystemStatus {
+    Healthy,
+    Degraded,
+    Unhealthy,
+    Unknown,
+}
+
+impl From<health::Status> for SystemStatus {
+    fn from(status: health::Status) -> Self {
+        match status {
+            health::Status::Healthy => Self::Healthy,
+            health::Status::Degraded => Self::Degraded,
+            health::Status::Unhealthy => Self::Unhealthy,
+            health::Status::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The circuit breaker before HAProxy.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum CircuitState {
+    /// HAProxy is asked.
+    Closed,
+    /// HAProxy is left alone.
+    Open,
+    /// HAProxy is being asked once, which decides.
+    HalfOpen,
+}
+
+impl From<Circuit> for CircuitState {
+    fn from(circuit: Circuit) -> Self {
+        match circuit {
+            Circuit::Closed => Self::Closed,
+            Circuit::Open => Self::Open,
+            Circuit::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
+/// An RFC 3339 timestamp in UTC.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+pub(super) struct Time(String);
+
+impl From<Timestamp> for Time {
+    fn from(at: Timestamp) -> Self {
+        Self(format!("{at:.3}"))
+    }
+}
+
+// --- system
+
+/// The system at a glance.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SystemHealth {
+    status: SystemStatus,
+    timestamp: Time,
+    services: Services,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Services {
+    haproxy: Service,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Service {
+    status: Status,
+    circuit_state: CircuitState,
+    #[schema(required)]
+    last_check: Option<Time>,
+    metrics: ServiceMetrics,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServiceMetrics {
+    /// Backends that HAProxy has.
+    #[schema(required)]
+    route_count: Option<usize>,
+    connections: ServiceConnections,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ServiceConnections {
+    #[schema(required)]
+    current: Option<u64>,
+    #[schema(required)]
+    total: Option<u64>,
+    #[schema(required)]
+    limit: Option<u64>,
+}
+
+impl SystemHealth {
+    pub(super) fn of(health: &Health, now: Timestamp) -> Self {
+        let number = |key| health.reading.as_ref().and_then(|reading| reading.number(key));
+        let status = health.judgement.status;
+        Self {
+            status: status.into(),
+            timestamp: now.into(),
+            services: Services {
+                haproxy: Service {
+                    status: status.into(),
+                    circuit_state: health.circuit.circuit.into(),
+                    last_check: health.check.as_ref().map(|check| check.at.into()),
+                    metrics: ServiceMetrics {
+                        route_count: health.reading.as_ref().map(|reading| reading.backends()),
+                        connections: ServiceConnections {
+                            current: number(CURRENT),
+                            total: number(TOTAL),
+                            limit: number(LIMIT),
+                        },
+                    },
+                },
+            },
+        }
+    }
+}
+
+/// Keys of `show info`.
+const CURRENT: &str = "CurrConns";
+const TOTAL: &str = "CumConns";
+const LIMIT: &str = "Maxconn";
+const CONNECTION_RATE: &str = "ConnRate";
+const REQUESTS: &str = "CumReq";
+
+// --- HAProxy
+
+/// HAProxy's health in detail.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HaproxyHealth {
+    success: bool,
+    health: Details,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+// The names are those of the document.
+#[allow(clippy::struct_field_names)]
+pub(super) struct Details {
+    timestamp: Time,
+    status: Status,
+    circuit_state: CircuitState,
+    metrics: Metrics,
+    last_check: LastCheck,
+    /// Backends that HAProxy has.
+    #[schema(required)]
+    route_count: Option<usize>,
+    /// Failures in a row.
+    failure_count: u32,
+    /// Attempts of recovery since the start of `serve`.
+    recovery_attempts: u64,
+    circuit_details: CircuitDetails,
+    /// What is not well, a line for each; the first hundred.
+    problems: Vec<String>,
+    recovery: RecoveryDetails,
+}
+
+/// Null is what HAProxy has not told: it does not answer, or its version has no such figure.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metrics {
+    connections: Connections,
+    requests: Requests,
+    errors: ErrorCounts,
+    /// By `backend/server`.
+    server_states: BTreeMap<String, ServerState>,
+    /// In seconds.
+    #[schema(required)]
+    uptime: Option<u64>,
+    #[schema(required)]
+    version: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Connections {
+    #[schema(required)]
+    current: Option<u64>,
+    #[schema(required)]
+    total: Option<u64>,
+    /// In the last second.
+    #[schema(required)]
+    rate: Option<u64>,
+    #[schema(required)]
+    limit: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Requests {
+    #[schema(required)]
+    total: Option<u64>,
+    /// In the last second.
+    #[schema(required)]
+    rate: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorCounts {
+    /// Requests that could not be read, and connections to servers and responses that failed.
+    #[schema(required)]
+    total: Option<u64>,
+    /// A second, since the check before.
+    #[schema(required)]
+    rate: Option<f64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ServerState {
+    /// In HAProxy's words.
+    status: String,
+    /// Connections and responses that failed.
+    errors: u64,
+    /// Under way.
+    connections: u64,
+}
+
+/// The last time HAProxy was asked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LastCheck {
+    #[schema(required)]
+    timestamp: Option<Time>,
+    status: Status,
+    details: CheckDetails,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckDetails {
+    /// Null without `--recover-container`, or where Docker does not tell.
+    #[schema(required)]
+    container_running: Option<bool>,
+    /// Null where it cannot be told.
+    #[schema(required)]
+    process_running: Option<bool>,
+    #[schema(required)]
+    api_connected: Option<bool>,
+    /// Whether HAProxy takes the configuration on the disk; null without `--config`.
+    #[schema(required)]
+    config_valid: Option<bool>,
+    /// In milliseconds.
+    #[schema(required)]
+    response_time: Option<f64>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CircuitDetails {
+    failure_count: u32,
+    failure_threshold: u32,
+    #[schema(required)]
+    last_state_change: Option<Time>,
+    #[schema(required)]
+    last_failure: Option<Time>,
+}
+
+/// What is done about an HAProxy that does not answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecoveryDetails {
+    enabled: bool,
+    /// How HAProxy is restarted.
+    #[schema(required)]
+    action: Option<String>,
+    /// In how many seconds there may be another attempt, where one is due and has to wait.
+    #[schema(required)]
+    waits: Option<u64>,
+    /// The last fifty, the oldest first.
+    attempts: Vec<AttemptDetails>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AttemptDetails {
+    timestamp: Time,
+    /// `unhealthy`, or `asked`.
+    cause: &'static str,
+    /// What was given as the reason by who asked for it.
+    #[schema(required)]
+    reason: Option<String>,
+    /// `recovered`, `invalid-configuration`, `failed` or `not-verified`.
+    outcome: &'static str,
+    /// What went wrong.
+    #[schema(required)]
+    error: Option<String>,
+    seconds: f64,
+}
+
+/// A page of problems says no more than a screen of them.
+const MAX_PROBLEMS: usize = 100;
+
+impl HaproxyHealth {
+    pub(super) fn of(health: &Health, now: Timestamp) -> Self {
+        let status = health.judgement.status;
+        let circuit = &health.circuit;
+        let details = Details {
+            timestamp: now.into(),
+            status: status.into(),
+            circuit_state: circuit.circuit.into(),
+            metrics: Metrics::of(health.reading.as_deref(), health.error_rate),
+            last_check: LastCheck::of(health),
+            route_count: health.reading.as_ref().map(|reading| reading.backends()),
+            failure_count: circuit.failures,
+            recovery_attempts: health.recovery.count,
+            circuit_details: CircuitDetails {
+                failure_count: circuit.failures,
+                failure_threshold: circuit.threshold,
+                last_state_change: circuit.changed.map(Time::from),
+                last_failure: circuit.last_failure.map(Time::from),
+            },
+            problems: health.judgement.problems.iter().take(MAX_PROBLEMS).cloned().collect(),
+            recovery: RecoveryDetails::of(health, Instant::now()),
+        };
+        Self { success: true, health: details }
+    }
+}
+
+impl Metrics {
+    fn of(reading: Option<&Reading>, error_rate: Option<f64>) -> Self {
+        let number = |key| reading.and_then(|reading| reading.number(key));
+        let servers = reading.into_iter().flat_map(Reading::servers).map(|(server, figures)| {
+            let state = ServerState {
+                status: server.status.clone(),
+                errors: figures.errors,
+                connections: server.sessions_now,
+            };
+            (format!("{}/{}", server.backend, server.server), state)
+        });
+        Self {
+            connections: Connections {
+                current: number(CURRENT),
+                total: number(TOTAL),
+                rate: number(CONNECTION_RATE),
+                limit: number(LIMIT),
+            },
+            requests: Requests {
+                total: number(REQUESTS),
+                rate: reading.and_then(|reading| reading.request_rate),
+            },
+            errors: ErrorCounts { total: reading.map(Reading::errors), rate: error_rate },
+            server_states: servers.collect(),
+            uptime: reading.and_then(|reading| reading.info.uptime),
+            version: reading.and_then(|reading| reading.info.version.clone()),
+        }
+    }
+}
+
+impl LastCheck {
+    fn of(health: &Health) -> Self {
+        let check = health.check.as_ref();
+        Self {
+            timestamp: check.map(|check| check.at.into()),
+            status: check.map_or(health::Status::Unknown, |check| check.status).into(),
+            details: CheckDetails {
+                container_running: health.container_running,
+                process_running: check.and_then(|check| check.process_running),
+                api_connected: check.map(|check| check.error.is_none()),
+                config_valid: health.configuration_valid,
+                response_time: check.map(|check| check.took.as_secs_f64() * 1e3),
+            },
+        }
+    }
+}
+
+impl RecoveryDetails {
+    fn of(health: &Health, now: Instant) -> Self {
+        let recovery = &health.recovery;
+        let until = match recovery.verdict {
+            Some(Verdict::Backoff(until) | Verdict::Exhausted(until)) => Some(until),
+            _ => None,
+        };
+        Self {
+            enabled: recovery.action.is_some(),
+            action: recovery.action.clone(),
+            waits: until.map(|until| until.saturating_duration_since(now).as_secs()),
+            attempts: recovery.attempts.iter().map(AttemptDetails::of).collect(),
+        }
+    }
+}
+
+impl AttemptDetails {
+    fn of(attempt: &Attempt<Timestamp>) -> Self {
+        let (cause, reason) = match &attempt.cause {
+            Cause::Unhealthy(_) => ("unhealthy", None),
+            Cause::Asked(reason) => ("asked", reason.clone()),
+        };
+        let error = attempt.outcome.why();
+        Self {
+            timestamp: attempt.at.into(),
+            cause,
+            reason,
+            outcome: attempt.outcome.word(),
+            error: (!error.is_empty()).then(|| error.to_owned()),
+            seconds: attempt.took.as_secs_f64(),
+        }
+    }
+}
+
+// --- statistics
+
+/// What HAProxy counts, by server and proxy: the same as `report --json` has.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HaproxyStatistics<'a> {
+    success: bool,
+    /// When HAProxy told it.
+    timestamp: Time,
+    version: Option<&'a str>,
+    uptime_seconds: Option<u64>,
+    #[schema(value_type = Object)]
+    stats: &'a Report,
+}
+
+impl<'a> HaproxyStatistics<'a> {
+    pub(super) fn of(reading: &'a Reading, at: Timestamp) -> Self {
+        Self {
+            success: true,
+            timestamp: at.into(),
+            version: reading.info.version.as_deref(),
+            uptime_seconds: reading.info.uptime,
+            stats: &reading.report,
+        }
+    }
+}
+
+// --- recovery
+
+/// Why somebody has HAProxy restarted; it is logged and kept with the attempt.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecoveryOrder {
+    pub(super) reason: Option<String>,
+}
+
+/// HAProxy was restarted and answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Recovered {
+    success: bool,
+    message: &'static str,
+    action: &'static str,
+}
+
+impl Recovered {
+    pub(super) const DONE: Self =
+        Self { success: true, message: "HAProxy service recovered successfully", action: "restart" };
+}

@@ -1,0 +1,136 @@
+//! The HTTP side of `serve`. Handlers only read what [`crate::health::Monitor`] publishes, so nothing that HAProxy does
+//! makes them wait; the one that has HAProxy restarted hands that to the monitor. This is the only place that knows of
+//! tokio and axum.
+
+mod auth;
+mod connections;
+mod documents;
+mod listener;
+mod openapi;
+mod problem;
+mod routes;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use auth::{Keys, Secret, SecretError};
+pub use listener::{Listen, ListenError};
+pub use openapi::document;
+
+use crate::health::Watch;
+use connections::Limits;
+use listener::Listener;
+
+/// Whom to serve, and how many of them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients connect.
+    pub listen: Listen,
+    /// Who may write to a unix socket, as in `chmod`.
+    pub socket_mode: u32,
+    /// What clients show to be let in.
+    pub keys: Keys,
+    /// Clients at the same time.
+    pub max_connections: usize,
+    /// How long a client may take to send the head of a request, or be silent between two.
+    pub client_timeout: Duration,
+}
+
+/// Handlers take microseconds, so two are enough to use two cores.
+const WORKERS: usize = 2;
+/// Requests under way may end for so long.
+const GRACE: Duration = Duration::from_secs(5);
+/// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
+const OTHER_FILES: u64 = 64;
+
+/// What all handlers share.
+#[derive(Debug)]
+struct App {
+    watch: Arc<Watch>,
+    keys: Keys,
+    /// Requests by route and status.
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+}
+
+impl App {
+    fn new(watch: Arc<Watch>, keys: Keys) -> Self {
+        Self { watch, keys, requests: Mutex::default() }
+    }
+
+    fn count(&self, route: &str, status: u16) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        match requests.iter_mut().find(|((known, code), _)| known == route && *code == status) {
+            Some((_, count)) => *count += 1,
+            None => drop(requests.insert((route.to_owned(), status), 1)),
+        }
+    }
+
+    fn requests(&self) -> BTreeMap<(String, u16), u64> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A server that is at work in threads of its own.
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    address: String,
+}
+
+impl Server {
+    /// Begins to serve. Fails where the address cannot be had.
+    pub fn start(settings: Settings, health: Arc<Watch>) -> io::Result<Self> {
+        make_room(settings.max_connections)?;
+        let listener = Listener::bind(&settings.listen, settings.socket_mode)?;
+        let address = listener.address();
+        let runtime =
+            Builder::new_multi_thread().worker_threads(WORKERS).thread_name("web").enable_all().build()?;
+        let limits =
+            Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
+        let router = routes::router(Arc::new(App::new(health, settings.keys)));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = {
+            let _context = runtime.enter();
+            runtime.spawn(connections::serve(listener.into_tokio()?, router, limits, stopped))
+        };
+        Ok(Self { runtime, stop, accepting, address })
+    }
+
+    /// Where it listens: a URL, or the path of a unix socket.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Ends it: what is under way may take some seconds more.
+    pub fn end(self) {
+        let _ = self.stop.send(true);
+        let accepting = self.accepting;
+        let _ = self.runtime.block_on(async { timeout(GRACE, accepting).await });
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// As many files as clients may come; shells often allow a thousand, and the system many more.
+fn make_room(connections: usize) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    if maximum.is_some_and(|maximum| maximum < wanted) {
+        let text = format!("{connections} connections need {wanted} open files, and the system allows fewer");
+        return Err(io::Error::other(text));
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })?)
+}

@@ -1,0 +1,57 @@
+//! The document that describes the handlers, made of them.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema};
+
+use super::problem::{Document, PROBLEM_JSON};
+use super::routes;
+
+/// What may be said by each handler, and by what lies around them.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let problem = ResponseBuilder::new()
+            .description("What is wrong, and what to do about it")
+            .content(PROBLEM_JSON, content)
+            .build();
+        [("default".to_owned(), problem.into())].into()
+    }
+}
+
+/// The document.
+#[must_use]
+pub fn document() -> OpenApi {
+    let (_, mut document) = routes::handlers().split_for_parts();
+    document.info = InfoBuilder::new()
+        .title("supervisor-haproxy")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Health, metrics and recovery of an HAProxy."))
+        .build();
+    let components = document.components.get_or_insert_with(Components::new);
+    components.schemas.insert("Problem".into(), Document::schema());
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    let key = ApiKey::Header(ApiKeyValue::new("X-Admin-Key"));
+    components.add_security_scheme("adminKey", SecurityScheme::ApiKey(key));
+    document
+}
+
+/// It is the same for as long as this program runs.
+static TEXT: LazyLock<Bytes> =
+    LazyLock::new(|| document().to_json().map_or_else(|_| Bytes::new(), Bytes::from));
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "openapi",
+    responses((status = 200, description = "The document", body = Object), Problems))]
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], TEXT.clone()).into_response()
+}

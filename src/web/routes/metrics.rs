@@ -1,0 +1,78 @@
+//! Metrics for Prometheus: this program's own, and HAProxy's under the names of its own exporter.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+use tokio::task::spawn_blocking;
+
+use crate::health::write_own;
+use crate::sinks::{MetricKind, write_family, write_label, write_sample};
+use crate::web::App;
+use crate::web::openapi::Problems;
+
+/// What every Prometheus takes, whatever it asks for first.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(get, path = "/metrics", tag = "metrics",
+    responses((status = 200, description = "All of them", body = String, content_type = "text/plain"), Problems))]
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    // The first scrape of a check may have to write them, which takes a moment.
+    let pieces = spawn_blocking(move || {
+        let health = app.watch.latest();
+        let mut own = Vec::new();
+        write_own(&health, &mut own);
+        write_requests(&app, &mut own);
+        [Bytes::from(own), Bytes::from_owner(app.watch.exposition(&health))]
+    });
+    match pieces.await {
+        Ok(pieces) => ([(CONTENT_TYPE, TEXT)], Body::new(Pieces(pieces.into()))).into_response(),
+        Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn write_requests(app: &App, out: &mut Vec<u8>) {
+    const NAME: &str = "supervisor_haproxy_http_requests_total";
+    let requests = app.requests();
+    if requests.is_empty() {
+        return;
+    }
+    write_family(out, NAME, MetricKind::Counter, "Requests by their route and the status of the answer.");
+    for ((route, code), count) in &requests {
+        let mut labels = String::new();
+        write_label(&mut labels, "route", route);
+        write_label(&mut labels, "code", &code.to_string());
+        write_sample(out, NAME, [&*labels], count);
+    }
+}
+
+/// A body of pieces that nobody copies: HAProxy's metrics may be many megabytes, and several clients share them.
+struct Pieces(VecDeque<Bytes>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| u64::try_from(piece.len()).unwrap_or(u64::MAX)).sum())
+    }
+}
