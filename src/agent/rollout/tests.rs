@@ -391,6 +391,37 @@ fn a_server_that_is_not_up_may_be_taken_whatever_the_others_do() {
     assert_eq!(rollout.tally().done, 1);
 }
 
+/// A program that was started and is on its way, with its server in maint.
+fn started() -> (World, Rollout) {
+    let mut world = World::new(&["a"]);
+    world.life = vec![ProcessState::Starting; 1000];
+    let mut rollout = rollout(Terms { force: true, ..terms(Verb::Restart) }, &world);
+    world.until(&mut rollout, "a: start");
+    world.turns(&mut rollout, TURN * 3);
+    assert_eq!(world.log.last().unwrap(), "a: start");
+    (world, rollout)
+}
+
+#[test]
+fn what_the_listener_has_brought_up_meanwhile_is_not_taken_out_again() {
+    let (mut world, mut rollout) = started();
+    world.processes.insert(name("a"), details("a", ProcessState::Running, 2));
+    *world.server("a") = seen("UP", Held::Ready);
+    world.finish(&mut rollout);
+    assert_eq!(world.log.last().unwrap(), "a: start");
+    assert_eq!(endings(&rollout), [&Ending::Done]);
+}
+
+#[test]
+fn a_look_at_supervisord_that_is_older_than_that_at_haproxy_takes_nothing_out() {
+    let (mut world, mut rollout) = started();
+    *world.server("a") = seen("DOWN", Held::Ready);
+    world.turn(&mut rollout);
+    assert_eq!(world.log.last().unwrap(), "a: start");
+    world.turn(&mut rollout);
+    assert_eq!(world.log.last().unwrap(), "a: maint", "it is not RUNNING now either");
+}
+
 #[test]
 fn an_haproxy_that_was_restarted_in_the_middle_is_told_again() {
     let mut world = World::new(&["a", "b"]);

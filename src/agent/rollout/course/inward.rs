@@ -19,9 +19,9 @@ impl Course {
         quiet: Option<Instant>,
         actions: &mut Vec<Action>,
     ) -> Option<Phase> {
-        scene.ensure(AdminState::Maint, actions);
         if let Ok(processes) = &scene.sight.processes {
             let Some(details) = processes.get(&self.member.program) else { return Some(self.vanished()) };
+            self.keep_out(scene, details.info.state, actions);
             match details.info.state {
                 ProcessState::Running => return Some(self.running(scene)),
                 ProcessState::Starting | ProcessState::Backoff => {
@@ -34,6 +34,23 @@ impl Course {
             }
         }
         self.is_late(scene).then(|| Phase::Over(Ending::Failed(self.not_up(scene))))
+    }
+
+    /// What has no process, or was not probed, is in maint. But a listener may have heard of RUNNING after supervisord was
+    /// asked here and before HAProxy was: only what two looks show is nobody's doing.
+    fn keep_out(&mut self, scene: &Scene<'_>, state: ProcessState, actions: &mut Vec<Action>) {
+        let mut due = Vec::new();
+        scene.ensure(AdminState::Maint, &mut due);
+        let was_open = std::mem::replace(&mut self.was_open, !due.is_empty());
+        let is_due = match state {
+            _ if scene.terms.probe => true,
+            ProcessState::Running => false,
+            ProcessState::Starting | ProcessState::Backoff => was_open,
+            _ => true,
+        };
+        if is_due {
+            actions.extend(due);
+        }
     }
 
     fn send_start(&mut self, scene: &Scene<'_>, tries: u8, actions: &mut Vec<Action>) {

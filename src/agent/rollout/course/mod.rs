@@ -26,6 +26,8 @@ pub struct Course {
     /// What each HAProxy held of each server when the program was begun.
     before: BTreeMap<(usize, ServerRef), Held>,
     claimed: bool,
+    /// Whether a server was out of maint at the last look, though its program was on its way up.
+    was_open: bool,
     /// A call to supervisord has failed and is not repeated before.
     not_before: Option<Instant>,
     /// Where it goes at its next turn, whatever its phase would say.
@@ -167,6 +169,7 @@ impl Course {
             started: None,
             before: BTreeMap::new(),
             claimed: false,
+            was_open: false,
             not_before: None,
             diversion: None,
             timings: Timings::default(),
