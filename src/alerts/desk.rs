@@ -46,7 +46,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// What the operator wants told: for some minutes without a receiver, in the order in which it was.
 const OWN: Patience = Patience { room: 256, attempts: 10 };
 /// What others ask for is asked for again with the next tick.
-const ASKED: Patience = Patience { room: 64, attempts: 5 };
+const ASKED: Patience = Patience { room: 32, attempts: 5 };
 /// When a client may come again that found no room.
 const COME_BACK: Duration = Duration::from_secs(30);
 /// A clock that was set is noticed so soon.

@@ -38,3 +38,5 @@ mod rooms;
 mod self_healing;
 mod statistics;
 mod support;
+#[cfg(feature = "web")]
+mod telex;

@@ -7,6 +7,8 @@ mod haproxy;
 mod listener;
 mod pipeline;
 #[cfg(feature = "web")]
+mod receiver;
+#[cfg(feature = "web")]
 mod serve;
 mod services;
 mod sink;
@@ -19,6 +21,8 @@ pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+#[cfg(feature = "web")]
+pub(crate) use receiver::{Post, Receiver, Reply, head};
 #[cfg(feature = "web")]
 pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd};
