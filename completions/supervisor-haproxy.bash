@@ -1549,7 +1549,7 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__serve)
-            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --log-format --verbose --help"
+            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --log-format --verbose --telex --allow-host --telex-stats-allow --report-to --every --alert-to --digest --webhook-secret-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1667,6 +1667,45 @@ _supervisor__haproxy() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --telex-stats-allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alert-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --digest)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --webhook-secret-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 *)

@@ -330,7 +330,15 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, and be silent between two' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l allow-host -d 'Who may get the reports that ticks ask for: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, with :PORT or :* where it is not 80 or 443; several separated by commas. A host with an address that is not on the internet needs that address beside its name' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l telex-stats-allow -d 'Whose statistics page ticks may name, in the same form; without any, only `socket`: the HAProxy of --socket' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l report-to -d 'Send a report there when it is due: a URL behind telex+, slack+, discord+, text+ or json+; without any, json+. Several separated by commas. The URL of a webhook is a secret: set it with the variable' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l every -d 'When reports are due: a cron expression, in UTC' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l alert-to -d 'Tell there what changes: servers that go up or down, HAProxy that does not answer; as for --report-to' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l digest -d 'What changes within this time is one message' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l webhook-secret-file -d 'A file whose first line is the key that messages in the form json are signed with' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-unvalidated -d 'Restart HAProxy although nobody knows whether its configuration is valid: without --config'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s v -l verbose -d 'Log servers that change, too'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l telex -d 'Answer Telex: /integration.json and /tick. Ticks need no token, so --allow-host has to name who gets the reports'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'

@@ -4,6 +4,8 @@
 //! them are described in `docs/architecture.md`; a test holds the code to that page.
 
 pub mod agent;
+#[cfg(feature = "web")]
+pub mod alerts;
 pub mod cli;
 pub mod config_change;
 pub mod control;

@@ -22,6 +22,8 @@ mod screen;
 #[cfg_attr(not(feature = "web"), path = "no_web.rs")]
 mod serve;
 mod serve_args;
+#[cfg(feature = "web")]
+mod serve_messages;
 mod site;
 mod state;
 mod status;

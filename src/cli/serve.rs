@@ -8,13 +8,14 @@ use sd_notify::NotifyState;
 
 use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
-use super::{Failure, listen, logging};
+use super::{Failure, listen, logging, serve_messages};
 use crate::agent::BreakerSettings;
+use crate::alerts::{self, Outbox};
 use crate::control::Vigil;
 use crate::health::{self, Action, Configuration, Monitor, RecoverySettings};
 use crate::net::Endpoint;
 use crate::supervisor::{ProcessName, ServerUrl};
-use crate::web::{self, Keys, Listen, Secret, SecretError, Server};
+use crate::web::{self, Keys, Listen, Secret, SecretError, Server, Telex};
 
 /// Where the secrets may be, so that no list of processes shows them.
 const TOKEN: &str = "SUPERVISOR_HAPROXY_SERVE_TOKEN";
@@ -24,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (health, web) = settings(args, &variable).map_err(Failure::Usage)?;
+    let (mut health, mut web, messages) = settings(args, &variable).map_err(Failure::Usage)?;
     let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     logging::start_at(args.log_format, level);
     if health.action.is_some() && health.configuration.is_none() {
@@ -32,7 +33,15 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     // Before there is any other thread, so that signals come here.
     let mut vigil = Vigil::new()?;
+    let outbox = messages.map(Outbox::new);
+    if let Some(outbox) = &outbox {
+        health.listener = outbox.listener();
+        let interval = args.messages.every.clone();
+        web.telex = outbox.ticks().map(|ticks| Telex { ticks, interval });
+        web.tallies = Some(outbox.tallies());
+    }
     let monitor = Monitor::start(health)?;
+    let desk = outbox.map(|outbox| outbox.start(&monitor.watch())).transpose()?;
     let server = Server::start(web, monitor.watch())?;
     info!("serving at {}, about haproxy {}", server.address(), args.socket);
     notify(NotifyState::Ready);
@@ -41,14 +50,17 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     info!("ended by a signal");
     server.end();
     monitor.end();
+    if let Some(desk) = desk {
+        desk.end();
+    }
     Ok(0)
 }
 
+/// For each part of the program, what it is to do; nothing is sent where there are no messages.
+type All = (health::Settings, web::Settings, Option<alerts::Settings>);
+
 /// All that was typed, checked; all problems at once.
-fn settings(
-    args: &ServeArgs,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<(health::Settings, web::Settings), Vec<String>> {
+fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<All, Vec<String>> {
     let mut problems = Vec::new();
     let haproxy = args.socket.parse::<Endpoint>().map_err(|error| format!("--socket: {error}"));
     let haproxy = haproxy.map_err(|problem| problems.push(problem)).ok();
@@ -56,6 +68,7 @@ fn settings(
     let listen = listen.map_err(|problem| problems.push(problem)).ok();
     let keys = keys(args, variable, &mut problems);
     let action = action(args, variable).map_err(|problem| problems.push(problem)).unwrap_or_default();
+    let messages = serve_messages::settings(&args.messages, host_name(), variable, &mut problems);
     if listen.as_ref().is_some_and(Listen::is_exposed) && keys.token.is_none() {
         problems.push(format!(
             "--listen {}: other machines may connect there, and there is no token; pass --token-file FILE, or listen at \
@@ -71,7 +84,7 @@ fn settings(
     }
     match (haproxy, listen) {
         (Some(haproxy), Some(listen)) if problems.is_empty() => {
-            Ok((health_settings(args, haproxy, action), web_settings(args, listen, keys)))
+            Ok((health_settings(args, haproxy, action), web_settings(args, listen, keys), messages))
         }
         _ => Err(problems),
     }
@@ -93,6 +106,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
             per_hour: args.recover_limit.into(),
         },
         recovery_time: args.recover_timeout,
+        listener: None,
     }
 }
 
@@ -103,7 +117,14 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys) -> web::Settings {
         keys,
         max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
         client_timeout: args.client_timeout,
+        telex: None,
+        tallies: None,
     }
+}
+
+/// What receivers of messages know the machine by.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn keys(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<String>) -> Keys {
@@ -157,10 +178,7 @@ mod tests {
     use super::super::commands::Command;
     use super::*;
 
-    fn read(
-        words: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Result<(health::Settings, web::Settings), Vec<String>> {
+    fn read(words: &[&str], variables: &[(&str, &str)]) -> Result<All, Vec<String>> {
         let words = [&["supervisor-haproxy", "serve", "--socket", "/run/h.sock"], words].concat();
         let Some(Command::Serve(args)) = Args::try_parse_from(words).unwrap().command else { panic!() };
         settings(&args, &|name| {
@@ -181,9 +199,9 @@ mod tests {
     fn a_recovery_looks_at_the_configuration_first() {
         let problems = read(&["--recover", "true"], &[]).unwrap_err();
         assert!(problems[0].contains("pass it with --config FILE"), "{problems:?}");
-        let (health, _) = read(&["--recover", "true", "--config", "/a,/b"], &[]).unwrap();
+        let (health, ..) = read(&["--recover", "true", "--config", "/a,/b"], &[]).unwrap();
         assert_eq!(health.configuration.unwrap().files, [Path::new("/a"), Path::new("/b")]);
-        let (health, _) = read(&["--recover-unit", "haproxy", "--recover-unvalidated"], &[]).unwrap();
+        let (health, ..) = read(&["--recover-unit", "haproxy", "--recover-unvalidated"], &[]).unwrap();
         assert_eq!((health.configuration, health.action), (None, Some(Action::Unit("haproxy".into()))));
     }
 
@@ -192,7 +210,7 @@ mod tests {
         let words = ["--recover-program", "edge:haproxy", "--recover-unvalidated"];
         let problems = read(&words, &[]).unwrap_err();
         assert!(problems[0].contains("pass --supervisor-url URL"), "{problems:?}");
-        let name = |settings: (health::Settings, web::Settings)| match settings.0.action {
+        let name = |settings: All| match settings.0.action {
             Some(Action::Program { supervisord, name }) => {
                 (supervisord.endpoint.to_string(), name.to_string())
             }

@@ -9,9 +9,10 @@ use super::args::{LogFormat, duration, switch};
 
 pub(super) const SERVE: &str = "\
 Paths: /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
-token and admin key), /metrics, /healthz, /readyz, /openapi.json.
+token and admin key), /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
 The token is in --token-file or in the variable SUPERVISOR_HAPROXY_SERVE_TOKEN, the admin key in --admin-key-file or in \
-SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY; never on the command line, which all users of the machine can read.
+SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY, the key for signatures in --webhook-secret-file or in \
+SUPERVISOR_HAPROXY_SERVE_WEBHOOK_SECRET; never on the command line, which all users of the machine can read.
 Signals: SIGTERM, SIGINT and SIGHUP end it, after the answers under way.
 Exit codes: 0 ended by a signal, 1 failure, 2 wrong arguments.";
 
@@ -134,6 +135,70 @@ pub(super) struct ServeArgs {
     /// Log servers that change, too
     #[arg(short, long, value_parser = switch, env = "SUPERVISOR_HAPROXY_SERVE_VERBOSE")]
     pub(super) verbose: bool,
+
+    #[command(flatten)]
+    pub(super) messages: MessageArgs,
+}
+
+/// Reports and alerts: what is sent without being asked, and what Telex may ask for.
+#[derive(Clone, Debug, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown)]
+#[command(next_help_heading = "Reports and alerts")]
+pub(super) struct MessageArgs {
+    /// Answer Telex: /integration.json and /tick. Ticks need no token, so --allow-host has to name who gets the reports
+    #[arg(long, value_parser = switch, env = "SUPERVISOR_HAPROXY_SERVE_TELEX")]
+    pub(super) telex: bool,
+
+    /// Who may get the reports that ticks ask for: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, with :PORT or :* where it is
+    /// not 80 or 443; several separated by commas. A host with an address that is not on the internet needs that
+    /// address beside its name
+    #[arg(long, value_name = "HOST", value_delimiter = ',', env = "SUPERVISOR_HAPROXY_SERVE_ALLOW_HOST")]
+    pub(super) allow_host: Vec<String>,
+
+    /// Whose statistics page ticks may name, in the same form; without any, only `socket`: the HAProxy of --socket
+    #[arg(
+        long,
+        value_name = "HOST",
+        value_delimiter = ',',
+        env = "SUPERVISOR_HAPROXY_SERVE_TELEX_STATS_ALLOW"
+    )]
+    pub(super) telex_stats_allow: Vec<String>,
+
+    /// Send a report there when it is due: a URL behind telex+, slack+, discord+, text+ or json+; without any, json+.
+    /// Several separated by commas. The URL of a webhook is a secret: set it with the variable
+    #[arg(
+        long,
+        value_name = "[FORMAT+]URL",
+        value_delimiter = ',',
+        hide_env_values = true,
+        env = "SUPERVISOR_HAPROXY_SERVE_REPORT_TO"
+    )]
+    pub(super) report_to: Vec<String>,
+
+    /// When reports are due: a cron expression, in UTC
+    #[arg(long, value_name = "CRON", default_value = "*/30 * * * *", env = "SUPERVISOR_HAPROXY_SERVE_EVERY")]
+    pub(super) every: String,
+
+    /// Tell there what changes: servers that go up or down, HAProxy that does not answer; as for --report-to
+    #[arg(
+        long,
+        value_name = "[FORMAT+]URL",
+        value_delimiter = ',',
+        hide_env_values = true,
+        env = "SUPERVISOR_HAPROXY_SERVE_ALERT_TO"
+    )]
+    pub(super) alert_to: Vec<String>,
+
+    /// What changes within this time is one message
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = some_time,
+          env = "SUPERVISOR_HAPROXY_SERVE_DIGEST")]
+    pub(super) digest: Duration,
+
+    /// A file whose first line is the key that messages in the form json are signed with
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          env = "SUPERVISOR_HAPROXY_SERVE_WEBHOOK_SECRET_FILE")]
+    pub(super) webhook_secret_file: Option<PathBuf>,
 }
 
 /// How HAProxy is restarted when it does not answer; without any of them, it is not.

@@ -15,7 +15,7 @@ mod validation;
 pub use action::Action;
 pub use judgement::{Judgement, Status, judge};
 pub use metrics::write_own;
-pub use monitor::{Monitor, Settings, Watch};
+pub use monitor::{Listener, Monitor, News, Settings, Watch};
 pub use reading::{Reading, ServerFigures};
 pub use recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
 pub use state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};

@@ -20,7 +20,7 @@ use crate::agent::{Breaker, BreakerChange, BreakerSettings, Circuit};
 use crate::haproxy::Command;
 use crate::net::{Endpoint, Fault, Limits, Peer, Phase, Question, Switchboard};
 use crate::stats::outlets::Exposition;
-use crate::watch::Transitions;
+use crate::watch::{Transition, Transitions};
 
 /// Whom to ask, how often, and what to do about it.
 #[derive(Clone, Debug)]
@@ -41,6 +41,30 @@ pub struct Settings {
     pub recovery: RecoverySettings,
     /// How long a restart may take, and then HAProxy to answer.
     pub recovery_time: Duration,
+    /// Who hears what changes, by the monitor's thread.
+    pub listener: Option<Arc<dyn Listener>>,
+}
+
+/// Somebody who wants to know what changes. Must not block.
+pub trait Listener: std::fmt::Debug + Send + Sync {
+    /// A check has found this, at least one change.
+    fn hear(&self, news: &[News]);
+}
+
+/// What has changed between two checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A server of HAProxy's.
+    Server(Transition),
+    /// HAProxy itself: it answers, or it does not any more.
+    Haproxy {
+        /// What it was.
+        from: Status,
+        /// What it is.
+        to: Status,
+        /// Why; empty where all is well.
+        why: String,
+    },
 }
 
 /// The largest reply that is taken: `show stat` of 100,000 servers has 35 MB.
@@ -325,10 +349,12 @@ impl Rounds {
             Err(Silence { why, process_running }) => return (Some(why), process_running),
         };
         let now = Instant::now();
-        for transition in self.transitions.observe(now, &reading.rows) {
+        let transitions = self.transitions.observe(now, &reading.rows);
+        for transition in &transitions {
             debug!("haproxy {}: {transition}", self.settings.haproxy);
             *self.counters.transitions.entry(state(transition.to.kind)).or_default() += 1;
         }
+        self.tell(&transitions.into_iter().map(News::Server).collect::<Vec<_>>());
         self.error_rate = self.compare_errors(&reading, now);
         self.reading = Some(Arc::new(reading));
         (None, Some(true))
@@ -357,6 +383,12 @@ impl Rounds {
         }
     }
 
+    fn tell(&self, news: &[News]) {
+        if let Some(listener) = self.settings.listener.as_ref().filter(|_| !news.is_empty()) {
+            listener.hear(news);
+        }
+    }
+
     /// Says what is new.
     fn say(&mut self, verdict: Verdict) {
         let answer = self.answer();
@@ -370,6 +402,8 @@ impl Rounds {
                 Status::Healthy => info!("haproxy {place} is {}", now.0.word()),
                 status => warn!("haproxy {place} is {}{why}", status.word()),
             }
+            let why = judgement.problems.first().cloned().unwrap_or_default();
+            self.tell(&[News::Haproxy { from: before.0, to: now.0, why }]);
         }
         if let Verdict::Exhausted(_) = verdict
             && !matches!(before.1, Verdict::Exhausted(_))

@@ -1,14 +1,18 @@
-//! One GET over HTTP or HTTPS, for pages that any web server may serve. It blocks; nothing is followed to another
-//! place, where credentials might be sent along.
+//! One GET or POST over HTTP or HTTPS. It blocks; nothing is followed to another place, where credentials might be sent
+//! along, and no proxy is asked.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::Limits;
 
@@ -17,6 +21,9 @@ use super::Limits;
 pub struct HttpUrl {
     /// Without user and password: this may be shown.
     shown: String,
+    scheme: &'static str,
+    host: String,
+    port: u16,
     /// Who asks, where the URL says so.
     pub user: Option<String>,
     /// Never shown.
@@ -45,9 +52,11 @@ impl FromStr for HttpUrl {
 
     fn from_str(text: &str) -> Result<Self, HttpUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(HttpUrlError::Scheme)?;
-        if !["http", "https"].contains(&scheme) {
-            return Err(HttpUrlError::Scheme);
-        }
+        let (scheme, usual_port) = match scheme {
+            "http" => ("http", 80),
+            "https" => ("https", 443),
+            _ => return Err(HttpUrlError::Scheme),
+        };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
@@ -67,7 +76,42 @@ impl FromStr for HttpUrl {
             Some(Err(user)) => (Some(decoded(user)), None),
             None => (None, None),
         };
-        Ok(Self { shown, user, password })
+        // What ureq connects to is what it reads, so it is what others are to judge.
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
+        let port = uri.port_u16().unwrap_or(usual_port);
+        Ok(Self { shown, scheme, host, port, user, password })
+    }
+}
+
+impl HttpUrl {
+    /// A name in lower case, or an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The one that is named, or the scheme's.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Scheme, host and port: for those who must not see the path, where webhooks have their secrets.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let Self { scheme, host, port, .. } = self;
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
+
+    fn authorization(&self) -> Option<String> {
+        let user = self.user.as_ref()?;
+        let password = self.password.as_deref().unwrap_or_default();
+        Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
     }
 }
 
@@ -98,7 +142,7 @@ pub enum HttpFault {
     Status(u16),
     /// The time ran out; in which phase.
     #[error("no complete reply within {1:?} (phase: {0})")]
-    Timeout(ureq::Timeout, std::time::Duration),
+    Timeout(ureq::Timeout, Duration),
     /// More page than any sane server sends.
     #[error("the reply is longer than {0} bytes")]
     TooLong(u64),
@@ -112,35 +156,101 @@ pub enum HttpFault {
 
 /// The page, whole. Blocks for `limits.time` at most; certificates are those that this host trusts.
 pub fn get(url: &HttpUrl, limits: Limits) -> Result<Vec<u8>, HttpFault> {
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(limits.time))
+    page(&agent(limits.time, DefaultResolver::default()), url, limits)
+}
+
+/// The same, from one of these addresses, whatever the name means by now.
+pub fn get_from(addresses: &[SocketAddr], url: &HttpUrl, limits: Limits) -> Result<Vec<u8>, HttpFault> {
+    page(&agent(limits.time, Fixed(addresses.to_vec())), url, limits)
+}
+
+/// What a server said to a POST; what else it sent is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostReply {
+    /// The status code.
+    pub status: u16,
+    /// When to come back, where it says so in seconds.
+    pub retry_after: Option<Duration>,
+}
+
+/// Sends a body to one of these addresses, whatever the name means by now; without any, to where it leads. Blocks for
+/// `time` at most.
+pub fn post(
+    addresses: Option<&[SocketAddr]>,
+    url: &HttpUrl,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    time: Duration,
+) -> Result<PostReply, HttpFault> {
+    let agent = match addresses {
+        Some(addresses) => agent(time, Fixed(addresses.to_vec())),
+        None => agent(time, DefaultResolver::default()),
+    };
+    let mut request = agent.post(&url.shown);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if let Some(authorization) = url.authorization() {
+        request = request.header("Authorization", authorization);
+    }
+    let response = request.send(body).map_err(|error| fault(error, time))?;
+    let retry_after =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok(PostReply { status: response.status().as_u16(), retry_after: retry_after.map(Duration::from_secs) })
+}
+
+fn agent(time: Duration, resolver: impl Resolver) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(time))
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
         .user_agent("supervisor-haproxy")
         .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
-        .build()
-        .new_agent();
-    let mut request = agent.get(&url.shown);
-    if let Some(user) = &url.user {
-        let password = url.password.as_deref().unwrap_or_default();
-        request = request
-            .header("Authorization", format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        .build();
+    ureq::Agent::with_parts(config, DefaultConnector::default(), resolver)
+}
+
+/// Addresses that somebody has found good: a name that means something else at the next look-up is not looked up.
+#[derive(Debug)]
+struct Fixed(Vec<SocketAddr>);
+
+impl Resolver for Fixed {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        // It has room for sixteen, and panics beyond.
+        self.0.iter().take(16).for_each(|address| addresses.push(*address));
+        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
-    let fault = |error| match error {
-        ureq::Error::Timeout(phase) => HttpFault::Timeout(phase, limits.time),
+}
+
+fn fault(error: ureq::Error, time: Duration) -> HttpFault {
+    match error {
+        ureq::Error::Timeout(phase) => HttpFault::Timeout(phase, time),
         ureq::Error::BodyExceedsLimit(limit) => HttpFault::TooLong(limit),
         ureq::Error::Io(error) => HttpFault::Io(error),
         error => HttpFault::Other(error),
-    };
-    let mut response = request.call().map_err(fault)?;
+    }
+}
+
+fn page(agent: &ureq::Agent, url: &HttpUrl, limits: Limits) -> Result<Vec<u8>, HttpFault> {
+    let mut request = agent.get(&url.shown);
+    if let Some(authorization) = url.authorization() {
+        request = request.header("Authorization", authorization);
+    }
+    let mut response = request.call().map_err(|error| fault(error, limits.time))?;
     match response.status().as_u16() {
         200 => {}
         401 => return Err(HttpFault::Unauthorized),
         status => return Err(HttpFault::Status(status)),
     }
     let limit = u64::try_from(limits.bytes).unwrap_or(u64::MAX);
-    response.body_mut().with_config().limit(limit).read_to_vec().map_err(fault)
+    response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| fault(error, limits.time))
 }
 
 #[cfg(test)]
@@ -160,6 +270,14 @@ mod tests {
         assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me@x"), Some("se:cret")));
         let url: HttpUrl = "https://me@[::1]/;csv".parse().unwrap();
         assert_eq!((url.user.as_deref(), url.password), (Some("me"), None));
+        for (text, host, port, origin) in [
+            ("http://me:x@H.Example.:81/secret", "h.example", 81, "http://h.example:81"),
+            ("https://h/secret", "h", 443, "https://h:443"),
+            ("http://[::1]/", "::1", 80, "http://[::1]:80"),
+        ] {
+            let url: HttpUrl = text.parse().unwrap();
+            assert_eq!((url.host(), url.port(), &*url.origin()), (host, port, origin));
+        }
         for (text, error) in [
             ("ftp://h/", HttpUrlError::Scheme),
             ("h:80", HttpUrlError::Scheme),

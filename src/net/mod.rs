@@ -12,6 +12,6 @@ mod switchboard;
 pub use caller::{Caller, Outcome};
 pub use endpoint::{Endpoint, EndpointError};
 pub use exchange::{Exchange, Fault, Limits, Phase, Question, Receive};
-pub use http::{HttpFault, HttpUrl, HttpUrlError, get};
+pub use http::{HttpFault, HttpUrl, HttpUrlError, PostReply, get, get_from, post};
 pub use resolve::{Address, Resolver, addresses_within};
 pub use switchboard::{Peer, Switchboard};

@@ -61,6 +61,12 @@ impl Secret {
         Self::new(text.lines().next().unwrap_or_default().trim())
     }
 
+    /// For those who make a signature with it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// In the same time for all texts of the same length.
     fn is(&self, text: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(text).into()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::agent::Circuit;
+use crate::alerts::{OWN_SOCKET, PASSWORD, STATS_ENDPOINT, TickOrder, USERNAME};
 use crate::health::{self, Attempt, Cause, Health, Reading, Verdict};
 use crate::stats::Report;
 
@@ -484,4 +485,127 @@ pub(super) struct Recovered {
 impl Recovered {
     pub(super) const DONE: Self =
         Self { success: true, message: "HAProxy service recovered successfully", action: "restart" };
+}
+
+// --- Telex
+
+/// What Telex is told of an integration.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Integration {
+    data: IntegrationData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct IntegrationData {
+    descriptions: Descriptions,
+    integration_type: &'static str,
+    integration_category: &'static str,
+    is_active: bool,
+    key_features: [&'static str; 4],
+    author: &'static str,
+    settings: [IntegrationSetting; 4],
+    target_url: &'static str,
+    /// Where ticks go.
+    tick_url: String,
+}
+
+// The names are those of the document.
+#[allow(clippy::struct_field_names)]
+#[derive(Serialize, ToSchema)]
+pub(super) struct Descriptions {
+    app_name: &'static str,
+    app_description: &'static str,
+    app_logo: String,
+    /// Where this program is reached.
+    app_url: String,
+    background_color: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct IntegrationSetting {
+    label: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    required: bool,
+    default: String,
+}
+
+impl Integration {
+    pub(super) fn at(base: &str, interval: &str) -> Self {
+        let setting = |label, required, default: &str| IntegrationSetting {
+            label,
+            kind: "text",
+            required,
+            default: default.to_owned(),
+        };
+        Self {
+            data: IntegrationData {
+                descriptions: Descriptions {
+                    app_name: "HAProxy",
+                    app_description: "Reports on the servers behind HAProxy, and on its errors",
+                    app_logo: String::new(),
+                    app_url: base.to_owned(),
+                    background_color: "#ffffff",
+                },
+                integration_type: "interval",
+                integration_category: "Monitoring & Logging",
+                is_active: true,
+                key_features: [
+                    "The state of each server, and for how long it has had it",
+                    "Sessions, queues and response times",
+                    "Failed health checks",
+                    "Errors by their kind",
+                ],
+                author: "supervisor-haproxy",
+                settings: [
+                    setting("interval", true, interval),
+                    setting(STATS_ENDPOINT, true, OWN_SOCKET),
+                    setting(USERNAME, false, ""),
+                    setting(PASSWORD, false, ""),
+                ],
+                target_url: "",
+                tick_url: format!("{base}/tick"),
+            },
+        }
+    }
+}
+
+/// What an integration sends when a report is due.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct TickRequest {
+    /// Not looked at: the return URL has it.
+    #[allow(dead_code)]
+    channel_id: Option<String>,
+    /// Where the report goes.
+    return_url: String,
+    settings: Vec<TickSetting>,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct TickSetting {
+    label: String,
+    /// The value.
+    #[schema(value_type = String)]
+    default: Option<serde_json::Value>,
+}
+
+impl TickRequest {
+    /// Only texts are values of what is needed.
+    pub(super) fn order(self) -> TickOrder {
+        let settings = self.settings.into_iter().filter_map(|setting| match setting.default? {
+            serde_json::Value::String(value) => Some((setting.label, value)),
+            _ => None,
+        });
+        TickOrder { return_url: self.return_url, settings: settings.collect() }
+    }
+}
+
+/// The report will be made and sent.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    status: &'static str,
+}
+
+impl Accepted {
+    pub(super) const DONE: Self = Self { status: "accepted" };
 }

@@ -24,6 +24,7 @@ pub use auth::{Keys, Secret, SecretError};
 pub use listener::{Listen, ListenError};
 pub use openapi::document;
 
+use crate::alerts::{Tallies, Ticks};
 use crate::health::Watch;
 use connections::Limits;
 use listener::Listener;
@@ -41,6 +42,19 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long a client may take to send the head of a request, or be silent between two.
     pub client_timeout: Duration,
+    /// What integrations may ask for; none is nothing.
+    pub telex: Option<Telex>,
+    /// Messages that were sent, where some are.
+    pub tallies: Option<Tallies>,
+}
+
+/// What Telex is told of this program, and where its ticks go.
+#[derive(Clone, Debug)]
+pub struct Telex {
+    /// Where ticks go.
+    pub ticks: Ticks,
+    /// How often Telex is to send one, unless its users want something else.
+    pub interval: String,
 }
 
 /// Handlers take microseconds, so two are enough to use two cores.
@@ -55,13 +69,16 @@ const OTHER_FILES: u64 = 64;
 struct App {
     watch: Arc<Watch>,
     keys: Keys,
+    telex: Option<Telex>,
+    tallies: Option<Tallies>,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
 impl App {
-    fn new(watch: Arc<Watch>, keys: Keys) -> Self {
-        Self { watch, keys, requests: Mutex::default() }
+    fn new(watch: Arc<Watch>, settings: Settings) -> Self {
+        let Settings { keys, telex, tallies, .. } = settings;
+        Self { watch, keys, telex, tallies, requests: Mutex::default() }
     }
 
     fn count(&self, route: &str, status: u16) {
@@ -96,7 +113,7 @@ impl Server {
             Builder::new_multi_thread().worker_threads(WORKERS).thread_name("web").enable_all().build()?;
         let limits =
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
-        let router = routes::router(Arc::new(App::new(health, settings.keys)));
+        let router = routes::router(Arc::new(App::new(health, settings)));
         let (stop, stopped) = watch::channel(false);
         let accepting = {
             let _context = runtime.enter();

@@ -34,7 +34,7 @@ pub fn document() -> OpenApi {
     document.info = InfoBuilder::new()
         .title("supervisor-haproxy")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Health, metrics and recovery of an HAProxy."))
+        .description(Some("Health, metrics, reports and recovery of an HAProxy."))
         .build();
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.insert("Problem".into(), Document::schema());

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Forbidden,
     /// Nobody may, as this program was started.
     Closed,
+    /// Nobody has allowed to ask or tell that host.
+    TargetRefused,
     /// HAProxy would not start with its configuration.
     InvalidConfiguration,
     /// The hour has had its restarts.
@@ -48,7 +50,7 @@ impl Kind {
         match self {
             Self::Http(status) => status,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::Closed => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::Closed | Self::TargetRefused => StatusCode::FORBIDDEN,
             Self::InvalidConfiguration => StatusCode::CONFLICT,
             Self::RecoveriesExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRecovery => StatusCode::NOT_IMPLEMENTED,
@@ -64,6 +66,7 @@ impl Kind {
             Self::Unauthorized => ("urn:supervisor-haproxy:unauthorized", "A valid token is needed"),
             Self::Forbidden => ("urn:supervisor-haproxy:forbidden", "A valid admin key is needed"),
             Self::Closed => ("urn:supervisor-haproxy:closed", "Nobody may do this here"),
+            Self::TargetRefused => ("urn:supervisor-haproxy:target-refused", "That host is not allowed"),
             Self::InvalidConfiguration => {
                 ("urn:supervisor-haproxy:invalid-configuration", "HAProxy's configuration is not valid")
             }

@@ -44,3 +44,5 @@ mod self_healing;
 mod sinks;
 mod statistics;
 mod support;
+#[cfg(feature = "web")]
+mod telex;

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use tokio::task::spawn_blocking;
 
+use crate::alerts::Tallies;
 use crate::health::write_own;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 use crate::web::App;
@@ -31,6 +32,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
         let mut own = Vec::new();
         write_own(&health, &mut own);
         write_requests(&app, &mut own);
+        write_messages(&app, &mut own);
         [Bytes::from(own), Bytes::from_owner(app.watch.exposition(&health))]
     });
     match pieces.await {
@@ -50,6 +52,21 @@ fn write_requests(app: &App, out: &mut Vec<u8>) {
         let mut labels = String::new();
         write_label(&mut labels, "route", route);
         write_label(&mut labels, "code", &code.to_string());
+        write_sample(out, NAME, [&*labels], count);
+    }
+}
+
+fn write_messages(app: &App, out: &mut Vec<u8>) {
+    const NAME: &str = "supervisor_haproxy_messages_total";
+    let tally = app.tallies.as_ref().map(Tallies::sum).unwrap_or_default();
+    if tally.is_empty() {
+        return;
+    }
+    write_family(out, NAME, MetricKind::Counter, "Reports and alerts by what became of them.");
+    for ((kind, result), count) in &tally {
+        let mut labels = String::new();
+        write_label(&mut labels, "kind", kind);
+        write_label(&mut labels, "result", result);
         write_sample(out, NAME, [&*labels], count);
     }
 }

@@ -3,6 +3,7 @@
 mod health;
 mod metrics;
 mod recovery;
+mod telex;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::problem::{Kind, PROBLEM_JSON};
 const REQUEST: Duration = Duration::from_secs(10);
 /// Between two pieces of a body.
 const BODY: Duration = Duration::from_secs(10);
-/// A body holds a reason for a restart, and nothing else.
+/// A body holds a reason for a restart, or the settings of an integration.
 const MAX_BODY: usize = 16 * 1024;
 /// Of what no handler reads; more than above, so that one who reads it says what is wrong.
 const MAX_SENT: usize = 64 * 1024;
@@ -42,6 +43,8 @@ pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(telex::integration))
+        .routes(routes!(telex::tick))
         .routes(routes!(super::openapi::openapi))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST));
     quick.routes(routes!(recovery::recover))

@@ -12,6 +12,8 @@ mod listener;
 mod master;
 mod pipeline;
 #[cfg(feature = "web")]
+mod receiver;
+#[cfg(feature = "web")]
 mod serve;
 mod services;
 mod sink;
@@ -28,6 +30,8 @@ pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+#[cfg(feature = "web")]
+pub(crate) use receiver::{Post, Receiver, Reply, head};
 #[cfg(feature = "web")]
 pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
