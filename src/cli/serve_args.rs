@@ -18,7 +18,7 @@ Exit codes: 0 ended by a signal, 1 failure, 2 wrong arguments.";
 
 #[derive(Clone, Debug, clap::Args)]
 // Its doc comments are help texts.
-#[allow(clippy::doc_markdown)]
+#[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
 pub(super) struct ServeArgs {
     /// Where clients connect: IP:PORT, [IPV6]:PORT, localhost:PORT, or the path of a unix socket. Others than loopback
     /// need a token

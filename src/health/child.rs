@@ -181,10 +181,10 @@ mod tests {
         assert_eq!(fault.to_string(), "not done within 1s, and killed");
         let pid = fs::read_to_string(file).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
-        let start = Instant::now();
+        let begun = Instant::now();
         // Whoever inherits it may take a moment to bury it.
         while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-            assert!(start.elapsed() < LONG, "it lives on");
+            assert!(begun.elapsed() < LONG, "it lives on");
             std::thread::yield_now();
         }
     }

@@ -1,4 +1,4 @@
-//! Whether HAProxy does its work, and what is done when it does not. [`judgement`] and [`recovery`] decide and do
+//! Whether HAProxy does its work, and what is done when it does not. `judgement.rs` and `recovery.rs` decide and do
 //! no I/O; [`Monitor`] is the one thread that asks HAProxy, publishes what it found, and performs recoveries. Who
 //! shows that to whom is not known here: see `web`.
 

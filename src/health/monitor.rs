@@ -87,7 +87,7 @@ pub struct Watch {
 }
 
 enum Order {
-    Recover { reason: Option<String>, reply: Box<dyn FnOnce(Ordered) + Send> },
+    Recover { asked: Instant, reason: Option<String>, reply: Box<dyn FnOnce(Ordered) + Send> },
     Leave,
 }
 
@@ -100,7 +100,7 @@ impl Watch {
 
     /// Has HAProxy restarted. `reply` is called once, by the monitor's thread; it must not block.
     pub fn recover(&self, reason: Option<String>, reply: impl FnOnce(Ordered) + Send + 'static) {
-        let order = Order::Recover { reason, reply: Box::new(reply) };
+        let order = Order::Recover { asked: Instant::now(), reason, reply: Box::new(reply) };
         if let Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) =
             self.orders.try_send(order)
             && let Order::Recover { reply, .. } = order
@@ -152,7 +152,7 @@ pub struct Monitor {
 impl Monitor {
     /// Begins at once. Fails where the kernel refuses a thread or a poll.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        // One who asks is obeyed, one waits; for more there is no reason.
+        // One who asks waits for the check under way to end; for more there is no reason.
         let (orders, received) = sync_channel(1);
         let restart = settings.recovery_time.saturating_mul(2);
         let watch = Arc::new(Watch {
@@ -211,6 +211,8 @@ struct Rounds {
     /// Of the files with that imprint.
     configuration: Option<Result<(), String>>,
     container_running: Option<bool>,
+    /// When the last recovery ended.
+    recovered: Option<Instant>,
     said: (Status, Verdict),
 }
 
@@ -234,6 +236,7 @@ impl Rounds {
             imprint: Imprint::default(),
             configuration: None,
             container_running: None,
+            recovered: None,
             said: (Status::Unknown, Verdict::Rest),
             settings,
             watch,
@@ -247,7 +250,7 @@ impl Rounds {
             self.round();
             while !self.is_over() {
                 match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                    Ok(Order::Recover { reason, reply }) => reply(self.obey(reason)),
+                    Ok(Order::Recover { asked, reason, reply }) => reply(self.obey(asked, reason)),
                     Ok(Order::Leave) | Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => break,
                 }
@@ -453,9 +456,13 @@ impl Rounds {
     }
 
     /// Recovers because somebody asks for it.
-    fn obey(&mut self, reason: Option<String>) -> Ordered {
+    fn obey(&mut self, asked: Instant, reason: Option<String>) -> Ordered {
         if self.settings.action.is_none() {
             return Ordered::Refused(Refused::NotConfigured);
+        }
+        // Of two who ask at the same time, one is enough for HAProxy.
+        if self.recovered.is_some_and(|ended| asked < ended) {
+            return Ordered::Refused(Refused::Busy);
         }
         let now = Instant::now();
         if let Some(until) = self.recovery.exhausted_until(now) {
@@ -482,7 +489,9 @@ impl Rounds {
         }
         *self.counters.recoveries.entry(outcome.word()).or_default() += 1;
         let attempt = Attempt { at, cause, outcome: outcome.clone(), took: begun.elapsed() };
-        self.recovery.ended(attempt, begun, Instant::now());
+        let now = Instant::now();
+        self.recovery.ended(attempt, begun, now);
+        self.recovered = Some(now);
         self.look_at_container();
         let verdict = self.verdict();
         self.say(verdict);

@@ -209,7 +209,7 @@ fn a_head_has_its_limit() {
     }
     let mut endless = serve.connect();
     endless.write_all(b"GET /healthz HTTP/1.1\r\nX: ").unwrap();
-    let piece = [b'x'; 64 * 1024];
+    let piece = vec![b'x'; 64 * 1024];
     let sent = (0..1024).take_while(|_| endless.write_all(&piece).is_ok()).count();
     assert!(sent < 1024, "it took 64 MiB of one line");
     assert!(serve.memory() < before + ROOM);

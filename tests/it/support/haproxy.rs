@@ -116,6 +116,7 @@ impl Haproxy {
     }
 
     /// Kills it, as the kernel does when memory is short.
+    #[cfg(feature = "web")]
     pub(crate) fn kill(&mut self) {
         match &mut self.engine {
             Engine::Local(_) => {
@@ -133,6 +134,7 @@ impl Haproxy {
     }
 
     /// The options with which `serve` brings it back.
+    #[cfg(feature = "web")]
     pub(crate) fn recovery(&self) -> [String; 2] {
         match &self.engine {
             Engine::Local(_) => ["--recover".into(), format!("haproxy -D -f {}", self.config().display())],

@@ -1,6 +1,7 @@
 //! `serve`, and a client of it that writes what no library would.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -212,7 +213,7 @@ fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
         text += "\r\n";
     }
     if !body.is_empty() {
-        text += &format!("Content-Length: {}\r\n", body.len());
+        write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     text + "\r\n" + body
 }
