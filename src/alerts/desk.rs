@@ -63,7 +63,7 @@ pub type Tally = BTreeMap<(&'static str, &'static str), u64>;
 #[derive(Debug)]
 enum Job {
     /// With what was made of it, so that the next attempt sends the same.
-    Tick(Tick, Option<Message>),
+    Tick(Tick, Option<Box<Message>>),
     Message(Destination, Arc<Message>),
 }
 
@@ -386,7 +386,7 @@ impl Sender {
             Job::Message(to, message) => self.post(None, to, message),
             Job::Tick(tick, made) => {
                 let guards = self.settings.ticks.as_ref().ok_or_else(no_ticks)?;
-                let message = made.get_or_insert_with(|| self.asked_report(tick, guards));
+                let message = made.get_or_insert_with(|| self.asked_report(tick, guards).into());
                 let to = Destination { format: Format::Telex, url: tick.return_url.clone() };
                 self.post(Some(guards), &to, message)
             }

@@ -274,8 +274,7 @@ fn of(address: IpAddr) -> Vec<IpAddr> {
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(last(high, low)),
-        [0x2002, high, low, ..] => Some(last(high, low)),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(last(high, low)),
         // `::` and `::1` are themselves.
         [0, 0, 0, 0, 0, 0, high, low] if high > 0 => Some(last(high, low)),
         _ => None,
@@ -329,7 +328,7 @@ fn place_of_six(address: Ipv6Addr) -> Place {
         [0xff00..=0xffff, ..] => Place::Never("which is multicast"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Place::Inside("loopback"),
         [0xfe80..=0xfebf, ..] => Place::Inside("link-local"),
-        [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Place::Inside("private"),
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Place::Inside("private"),
         // Protocols (Teredo among them), documentation.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Place::Inside("not on the internet"),
         [0x2000..=0x3fff, ..] => Place::Internet,

@@ -200,20 +200,14 @@ fn report_text(source: &str, report: &Report) -> String {
 
 fn server_line(server: &Server) -> String {
     let Server { backend, server: name, status, sessions, sessions_now, queue, queue_peak, .. } = server;
-    let mut line = format!("{backend}/{name} {status}");
-    if let Some(since) = server.since {
-        let since = SignedDuration::try_from(since).unwrap_or_default();
-        line += &format!(" for {since:#}");
-    }
-    line += &format!(", sessions {sessions} ({sessions_now} now)");
-    if let Some(failed) = server.failed_checks {
-        line += &format!(", failed checks {failed}");
-    }
-    line += &format!(", queue {queue} (most {queue_peak})");
-    if let Some(response) = server.response {
-        line += &format!(", response {response} ms");
-    }
-    line
+    let since = server.since.and_then(|since| SignedDuration::try_from(since).ok());
+    let since = since.map(|since| format!(" for {since:#}")).unwrap_or_default();
+    let failed = server.failed_checks.map(|failed| format!(", failed checks {failed}")).unwrap_or_default();
+    let response = server.response.map(|time| format!(", response {time} ms")).unwrap_or_default();
+    format!(
+        "{backend}/{name} {status}{since}, sessions {sessions} ({sessions_now} now){failed}, queue {queue} (most \
+         {queue_peak}){response}"
+    )
 }
 
 fn errors_line(side: &str, errors: Errors) -> String {

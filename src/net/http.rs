@@ -270,6 +270,14 @@ mod tests {
         assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me@x"), Some("se:cret")));
         let url: HttpUrl = "https://me@[::1]/;csv".parse().unwrap();
         assert_eq!((url.user.as_deref(), url.password), (Some("me"), None));
+        for (text, host, port, origin) in [
+            ("http://me:x@H.Example.:81/secret", "h.example", 81, "http://h.example:81"),
+            ("https://h/secret", "h", 443, "https://h:443"),
+            ("http://[::1]/", "::1", 80, "http://[::1]:80"),
+        ] {
+            let url: HttpUrl = text.parse().unwrap();
+            assert_eq!((url.host(), url.port(), &*url.origin()), (host, port, origin));
+        }
         for (text, error) in [
             ("ftp://h/", HttpUrlError::Scheme),
             ("h:80", HttpUrlError::Scheme),

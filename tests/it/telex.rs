@@ -1,15 +1,19 @@
 //! What `serve` sends by itself: reports for Telex and on a schedule, alerts, and what it does with URLs that strangers
 //! send. A real HAProxy with its statistics page; the chat is a thread of the test.
 
-use std::io::ErrorKind;
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use clap::{CommandFactory, Parser};
+use regex::Regex;
 use serde_json::{Value, json};
+use supervisor_haproxy::alerts::Destination;
+use supervisor_haproxy::cli::Args;
 use tempfile::TempDir;
 
-use crate::recipes::read;
+use crate::recipes::{read, words};
 use crate::support::{
     Answer, FakeHaproxy, Haproxy, Post, Receiver, Reply, Serve, eventually, free_port, head, secret,
 };
@@ -548,4 +552,45 @@ fn what_is_given_up_is_in_the_log_and_without_the_path() {
     expect_tally(&serve, "alert", "lost", 1);
     assert!(!serve.log().contains("T0P5ECRET"), "{}", serve.log());
     assert_eq!(chat.posts().len(), 1);
+}
+
+// --- the page
+
+#[test]
+fn the_page_on_alerts_names_what_there_is() {
+    let page = read("docs/alerts.rst");
+    let found = |pattern: &str| -> BTreeSet<String> {
+        Regex::new(pattern).unwrap().captures_iter(&page).map(|found| found[1].to_owned()).collect()
+    };
+    let command = Args::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let known: BTreeSet<String> =
+        serve.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
+    // `report --json` is another command's.
+    let told = found("(?:^|[ `(])--([a-z-]+)");
+    let unknown: Vec<&String> = told.difference(&known).filter(|option| *option != "json").collect();
+    assert_eq!(unknown, Vec::<&String>::new());
+    for option in [
+        "telex",
+        "allow-host",
+        "telex-stats-allow",
+        "report-to",
+        "every",
+        "alert-to",
+        "digest",
+        "webhook-secret-file",
+    ] {
+        assert!(told.contains(option), "--{option} is not on the page");
+    }
+    for form in found("(?m)^``([a-z]+)\\+`` ") {
+        let destination: Result<Destination, _> = format!("{form}+https://h/").parse();
+        assert!(destination.is_ok(), "{form}");
+    }
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.trim().strip_prefix("$ ")).collect();
+    assert!(commands.len() >= 3, "{commands:?}");
+    for command in commands {
+        if let Err(error) = Args::try_parse_from(words(command)) {
+            panic!("{command}\n{error}");
+        }
+    }
 }

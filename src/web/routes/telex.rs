@@ -68,7 +68,7 @@ pub(super) async fn tick(
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
     let telex = telex(&app)?;
     let Json(request) = request.map_err(|rejection| unreadable(&rejection))?;
-    telex.ticks.accept(&request.order()).map_err(problem)?;
+    telex.ticks.accept(&request.order()).map_err(|fault| problem(&fault))?;
     Ok((StatusCode::ACCEPTED, Json(Accepted::DONE)))
 }
 
@@ -87,15 +87,15 @@ fn unreadable(rejection: &JsonRejection) -> Problem {
     }
 }
 
-fn problem(fault: TickFault) -> Problem {
+fn problem(fault: &TickFault) -> Problem {
     let text = fault.to_string();
     match fault {
         TickFault::Missing(_) | TickFault::Twice(_) | TickFault::Url(..) => {
             Kind::Http(StatusCode::BAD_REQUEST).because(text)
         }
         TickFault::Refused(..) => Kind::TargetRefused.because(text),
-        TickFault::TooMany(pause) => Kind::Http(StatusCode::TOO_MANY_REQUESTS).because(text).after(pause),
-        TickFault::Full(pause) => Kind::Http(StatusCode::SERVICE_UNAVAILABLE).because(text).after(pause),
+        TickFault::TooMany(pause) => Kind::Http(StatusCode::TOO_MANY_REQUESTS).because(text).after(*pause),
+        TickFault::Full(pause) => Kind::Http(StatusCode::SERVICE_UNAVAILABLE).because(text).after(*pause),
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
             (TickFault::TooMany(pause), 429, Some("7")),
             (TickFault::Full(pause), 503, Some("7")),
         ] {
-            let response = problem(fault).into_response();
+            let response = problem(&fault).into_response();
             let told = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             assert_eq!((response.status().as_u16(), told), (status, retry_after));
         }

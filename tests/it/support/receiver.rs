@@ -1,7 +1,7 @@
 //! A chat or a webhook: takes one POST for each connection, keeps it, and answers as it is told to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -127,7 +127,7 @@ fn answer(mut stream: TcpStream, reply: Option<Reply>, hall: &Mutex<Hall>) {
         Some(Reply::Silence) => hall.lock().unwrap().held.push(stream),
         Some(Reply::Endless) => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-            while stream.write_all(&[b'x'; 65536]).is_ok() {}
+            while stream.write_all(&[b'x'; 8192]).is_ok() {}
         }
     }
 }
