@@ -1,6 +1,6 @@
 //! What `serve` tells others by itself: reports at their times or when an integration asks for one, and alerts when
-//! something changes. [`digest`], [`guard`], [`message`], [`queue`], [`schedule`] and [`tick`] decide and do no I/O;
-//! [`post`] connects, and [`Outbox`] has the threads. Who asks over HTTP is not known here: see `web`.
+//! something changes. `digest`, `guard`, `message`, `queue`, `schedule` and `tick` decide and do no I/O; `post` connects,
+//! and [`Outbox`] has the threads. Who asks over HTTP is not known here: see `web`.
 
 mod desk;
 mod digest;
