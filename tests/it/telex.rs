@@ -22,15 +22,15 @@ const PASSWORD: &str = "pa55word-of-the-page";
 const JSON: &[&str] = &["Content-Type: application/json"];
 
 struct World {
-    directory: TempDir,
+    // It goes first, while its directory is there.
     haproxy: Haproxy,
+    directory: TempDir,
     /// Of the statistics, as CSV.
     page: String,
 }
 
 /// `web1` is not checked and ready; `dead` is checked, fails, and is in maint.
-fn world_with(sections: &str) -> World {
-    let directory = tempfile::tempdir().unwrap();
+fn world_at(directory: TempDir, sections: &str) -> World {
     let port = free_port();
     let page = format!(
         "frontend page\n  mode http\n  timeout client 5s\n  bind 127.0.0.1:{port}\n  stats enable\n  stats uri /stats\n  \
@@ -44,7 +44,7 @@ fn world_with(sections: &str) -> World {
 }
 
 fn world() -> World {
-    world_with("")
+    world_at(tempfile::tempdir().unwrap(), "")
 }
 
 impl World {
@@ -410,12 +410,13 @@ fn a_certificate_that_nobody_vouches_for_is_no_receiver() {
     let made = Command::new("sh").args(["-c", script]).current_dir(directory.path()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let (port, pem) = (free_port(), directory.path().join("both.pem"));
-    let world = world_with(&format!(
+    let sections = format!(
         "listen tls\n  mode http\n  timeout client 5s\n  timeout connect 5s\n  timeout server 5s\n  bind 127.0.0.1:{port} \
          ssl crt {}\n  server chat {}\n",
         pem.display(),
         chat.address
-    ));
+    );
+    let world = world_at(directory, &sections);
     let serve = world.serve(OPEN);
     tick(&serve, &format!("https://127.0.0.1:{port}/"), SOCKET).expect(202);
     says(&serve, "invalid peer certificate");
@@ -447,28 +448,31 @@ fn a_report_comes_each_time_the_clock_says_so_in_the_form_that_is_asked_for() {
     assert!(!serve.log().contains("/slack"), "{}", serve.log());
 }
 
+/// Waits for an alert that says this.
+#[track_caller]
+fn expect_alert(chat: &Receiver, text: &str) -> Value {
+    let says = |alert: &Value| alert["message"].as_str().is_some_and(|message| message.contains(text));
+    eventually(&format!("an alert with `{text}`"), || alerts(&chat.posts()).into_iter().find(says))
+}
+
 #[test]
 fn what_fails_is_told_and_so_is_that_it_is_well_again() {
     let (mut world, chat) = (world(), Receiver::start(&[]));
     let serve = world.serve(&["--alert-to", &chat.url("/"), "--digest", "0.2"]);
     world.haproxy.ask("set server app/dead state ready");
-    let alert = chat.expect(1)[0].json();
+    // It is UP for a moment, which may be a message of its own.
+    let alert = expect_alert(&chat, "`app/dead` is DOWN");
     assert_eq!((&alert["event"], &alert["status"]), (&json!("haproxy-alert"), &json!("error")));
     let change = &alert["details"]["changes"][0];
-    assert_eq!(
-        (&change["subject"], &change["to"], &change["failing"]),
-        (&json!("`app/dead`"), &json!("DOWN"), &json!(true))
-    );
+    assert_eq!((&change["subject"], &change["failing"]), (&json!("`app/dead`"), &json!(true)));
     world.haproxy.ask("set server app/dead state maint");
-    let alert = chat.expect(2)[1].json();
+    let alert = expect_alert(&chat, "`app/dead` is MAINT again (was DOWN)");
     assert_eq!(alert["status"], "success");
-    assert!(alert["message"].as_str().unwrap().contains("`app/dead` is MAINT again (was DOWN)"), "{alert:#}");
     world.haproxy.stop();
-    let alert = chat.expect(3)[2].json();
-    assert!(alert["message"].as_str().unwrap().contains("HAProxy is UNHEALTHY (was HEALTHY): "), "{alert:#}");
+    let alert = expect_alert(&chat, "HAProxy is UNHEALTHY (was HEALTHY): ");
+    assert_eq!(alert["status"], "error");
     world.haproxy.launch();
-    let told = |posts: Vec<Post>| posts.iter().any(|post| post.body.contains("again (was UNHEALTHY)"));
-    eventually("the recovery", || told(chat.posts()).then_some(()));
+    expect_alert(&chat, "again (was UNHEALTHY)");
     drop(serve);
 }
 
