@@ -392,7 +392,9 @@ fn is_as_documented(document: &Value, operation: &Value, what: &str, answer: &An
 
 #[test]
 fn each_operation_of_the_document_answers_as_it_says() {
-    let (_directory, mut haproxy, serve) = served(&["--recover", "false", "--recover-unvalidated"]);
+    let recovery = ["--recover", "false", "--recover-unvalidated"];
+    let telex = ["--telex", "--allow-host", "ping.telex.im"];
+    let (_directory, mut haproxy, serve) = served(&[&recovery[..], &telex].concat());
     serve.expect_status("HEALTHY");
     let document = serve.get("/openapi.json").expect(200).json();
     assert_eq!(document, serde_json::to_value(self::document()).unwrap());
@@ -413,10 +415,10 @@ fn each_operation_of_the_document_answers_as_it_says() {
         }
     };
     let recover = "/api/health/haproxy/recover";
-    ask_all(&[(recover, 502)]);
+    ask_all(&[(recover, 502), ("/tick", 415)]);
     haproxy.stop();
     serve.expect("an open circuit", |health| health["circuitState"] == "OPEN");
-    ask_all(&[(recover, 502), ("/readyz", 503), ("/api/health/haproxy/stats", 503)]);
-    assert_eq!(document["paths"].as_object().unwrap().len(), 8);
+    ask_all(&[(recover, 502), ("/tick", 415), ("/readyz", 503), ("/api/health/haproxy/stats", 503)]);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 10);
     assert!(!serve.log().contains(TOKEN) && !serve.log().contains(ADMIN_KEY));
 }
