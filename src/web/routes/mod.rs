@@ -1,5 +1,6 @@
 //! All handlers, a file for each group, and what lies around every one of them.
 
+mod dashboard;
 mod health;
 mod metrics;
 mod recovery;
@@ -37,6 +38,7 @@ const TOO_LONG: &str = "the body is longer than 16384 bytes";
 /// The handlers with the paths that they have, and what the document says of them.
 pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
     let quick = OpenApiRouter::new()
+        .routes(routes!(dashboard::dashboard))
         .routes(routes!(health::system))
         .routes(routes!(health::haproxy))
         .routes(routes!(health::statistics))

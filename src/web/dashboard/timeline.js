@@ -1,0 +1,93 @@
+// What has changed, the newest first.
+
+const ENTRIES = 50;
+/** More than anybody reads; what is older comes again with the button. */
+const MOST = 1000;
+
+class Timeline {
+  #entries = [];
+  #items = new Map();
+  #kind = "";
+  #isThereMore = false;
+  #absence = null;
+  #turn = 0;
+
+  constructor() {
+    $("kind").addEventListener("change", (event) => {
+      this.#kind = event.target.value;
+      this.load();
+    });
+    $("older").addEventListener("click", () => this.#older());
+  }
+
+  /** The newest page. Of two questions under way, the later one counts. */
+  async load() {
+    const turn = ++this.#turn;
+    const page = await this.#ask({});
+    if (turn !== this.#turn || !page) return;
+    const newest = new Set(page.map((entry) => entry.id));
+    const joins = this.#entries.length && this.#entries.some((entry) => newest.has(entry.id)) && this.#isOfKind();
+    if (!joins) this.#isThereMore = page.length === ENTRIES;
+    this.#entries = joins ? [...page, ...this.#entries.filter((entry) => !newest.has(entry.id))] : page;
+    this.#render();
+  }
+
+  /** One that has just happened. */
+  add(entry) {
+    this.#absence = null;
+    if (this.#kind && entry.kind !== this.#kind) return;
+    if (this.#entries.some((known) => known.id === entry.id)) return;
+    this.#entries = [entry, ...this.#entries].sort((a, b) => b.id - a.id).slice(0, MOST);
+    this.#render();
+  }
+
+  #isOfKind() {
+    return !this.#kind || this.#entries.every((entry) => entry.kind === this.#kind);
+  }
+
+  async #older() {
+    const turn = ++this.#turn;
+    const before = this.#entries.at(-1)?.id;
+    const page = await this.#ask({ before });
+    if (turn !== this.#turn || !page) return;
+    this.#isThereMore = page.length === ENTRIES && this.#entries.length + page.length < MOST;
+    this.#entries = [...this.#entries, ...page];
+    this.#render();
+  }
+
+  async #ask(more) {
+    const query = new URLSearchParams({ limit: ENTRIES, ...more });
+    if (this.#kind) query.set("kind", this.#kind);
+    try {
+      const { entries } = await fetchJson(`api/history?${query}`);
+      this.#absence = null;
+      return entries;
+    } catch (failure) {
+      this.#absence = failure.status === 404
+        ? "This serve keeps no history."
+        : `The history cannot be shown: ${failure.message}.`;
+      this.#isThereMore = false;
+      this.#render();
+      return null;
+    }
+  }
+
+  #render() {
+    setList($("entries"), this.#items, this.#entries, (entry) => entry.id, makeEntry, () => {});
+    const none = this.#kind ? "Nothing of this kind has changed." : "Nothing has changed yet.";
+    setText($("no-entries"), this.#absence ?? none);
+    show($("no-entries"), this.#absence !== null || !this.#entries.length);
+    show($("older"), this.#isThereMore);
+  }
+}
+
+function makeEntry({ time, kind, subject, from, to, why }) {
+  const date = new Date(time);
+  const change = from ? `${from} → ${to}` : String(to ?? "");
+  const today = day(new Date());
+  return el("li", { "data-level": entryLevel(to) },
+    el("time", { datetime: time }, clock(date), el("span", { class: "day" }, day(date) === today ? "" : day(date))),
+    el("div", {},
+      el("div", { class: "head" }, el("b", {}, subject ?? kind), el("span", {}, icon(entryLevel(to)), change)),
+      el("p", { class: "why" }, why ? `${kind}: ${why}` : kind)));
+}
