@@ -11,6 +11,8 @@
 )]
 
 mod command_line;
+#[cfg(feature = "web")]
+mod dashboard;
 mod delivery;
 mod e2e;
 mod e2e_commands;

@@ -36,16 +36,28 @@ function onOpen() {
 }
 
 function onDenied(failure) {
-  const hadToken = token.get() !== null;
+  const wasWrong = token.get() !== null;
+  close();
+  setText($("ask-error"), wasWrong ? `Not let in: ${failure.message}.` : "");
+  show($("ask"), true);
+  $("token").focus();
+}
+
+/** Nothing of what only holders of the token may see stays in the page. */
+function close() {
   token.forget();
   overview = null;
+  extraJobs = [];
   actions.close();
   if ($("confirm").open) $("confirm").close();
   for (const id of ["content", "sections", "forget"]) show($(id), false);
-  show($("ask"), true);
-  setText($("ask-error"), hadToken ? `Not let in: ${failure.message}.` : "");
+  servers.set([]);
+  renderHolds([]);
+  renderJobs([]);
+  timeline.clear();
+  setText($("host"), "supervisor-haproxy");
+  setText($("program"), "");
   document.title = "Token needed – supervisor-haproxy";
-  $("token").focus();
 }
 
 function onJob(job) {
@@ -53,7 +65,7 @@ function onJob(job) {
   renderJobs(allJobs());
 }
 
-const allJobs = () => [...extraJobs, ...overview.jobs];
+const allJobs = () => [...extraJobs, ...(overview?.jobs ?? [])];
 
 // --- what is said of it
 
@@ -206,7 +218,7 @@ $("ask-form").addEventListener("submit", (event) => {
 });
 
 $("forget").addEventListener("click", () => {
-  token.forget();
+  close();
   link.restart();
 });
 $("reconnect").addEventListener("click", () => link.now());

@@ -41,6 +41,12 @@ class Timeline {
     this.#render();
   }
 
+  clear() {
+    this.#turn++;
+    this.#entries = [];
+    this.#render();
+  }
+
   #isOfKind() {
     return !this.#kind || this.#entries.every((entry) => entry.kind === this.#kind);
   }

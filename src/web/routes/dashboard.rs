@@ -93,7 +93,9 @@ mod tests {
         for (text, end) in [(SCRIPT, "</script"), (SCRIPT, "<!--"), (STYLE, "</style")] {
             assert!(!text.contains(end), "{end}");
         }
-        for word in [" onclick=", " onerror=", " onload=", " style=\"", "innerHTML", "insertAdjacentHTML", "eval("] {
+        for word in
+            [" onclick=", " onerror=", " onload=", " style=\"", "innerHTML", "insertAdjacentHTML", "eval("]
+        {
             assert!(!page().contains(word), "{word}");
         }
     }
@@ -113,7 +115,8 @@ mod tests {
     fn nothing_is_fetched_from_elsewhere() {
         let page = page();
         let urls = page.match_indices("http").map(|(at, _)| page[at..].split(['"', '\'']).next().unwrap());
-        let foreign = urls.filter(|url| url.contains("://") && !url.starts_with("http://www.w3.org/2000/svg"));
+        let foreign =
+            urls.filter(|url| url.contains("://") && !url.starts_with("http://www.w3.org/2000/svg"));
         assert_eq!(foreign.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }

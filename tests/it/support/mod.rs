@@ -1,6 +1,8 @@
 //! What the tests stand on: the listener over pipes, a scripted HAProxy, and real peers in a directory of
 //! their own. Nothing here waits for a fixed time: it waits for a state, under a deadline.
 
+#[cfg(feature = "web")]
+mod browser;
 mod commands;
 mod disk;
 mod fake;
@@ -17,10 +19,14 @@ mod receiver;
 mod serve;
 mod services;
 mod sink;
+#[cfg(feature = "web")]
+mod stage;
 mod supervisord;
 
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "web")]
+pub(crate) use browser::{Browser, DOWN, ENTER, ESCAPE, Look, TAB};
 pub(crate) use commands::{Load, Run, Running};
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
@@ -36,6 +42,8 @@ pub(crate) use receiver::{Post, Receiver, Reply, head};
 pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
+#[cfg(feature = "web")]
+pub(crate) use stage::Stage;
 pub(crate) use supervisord::{Program, Supervisord, World};
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.
