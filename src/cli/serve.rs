@@ -27,7 +27,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let All { mut health, mut web, messages, programs } = settings(args, &variable).map_err(Failure::Usage)?;
+    let All { mut health, mut web, messages, programs } =
+        settings(args, &variable).map_err(Failure::Usage)?;
     let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     logging::start_at(args.log_format, level);
     if health.action.is_some() && health.configuration.is_none() {

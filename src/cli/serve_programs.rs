@@ -137,7 +137,10 @@ mod tests {
         let programs = read(&["--supervisor-conf", &path, "--timeout", "7"], &[]).unwrap();
         let site = programs.site.unwrap();
         assert_eq!(site.haproxies, ["/run/h.sock".parse().unwrap()], "serve has its own");
-        assert_eq!((site.timeout.as_secs(), site.supervisord.endpoint.to_string()), (7, "unix:///run/s.sock".into()));
+        assert_eq!(
+            (site.timeout.as_secs(), site.supervisord.endpoint.to_string()),
+            (7, "unix:///run/s.sock".into())
+        );
         let commands = programs.commands.unwrap();
         assert_eq!(commands.options, [format!("--configuration={path}")]);
         assert_eq!(commands.variables, []);
@@ -148,7 +151,8 @@ mod tests {
     fn a_password_is_on_no_command_line() {
         let words = ["--map", "web=app/web", "--supervisor-url", "http://me:secret@localhost:9001/RPC2"];
         let commands = read(&words, &[]).unwrap().commands.unwrap();
-        let expected = ["--map=web=app/web", "--supervisor-url=http://localhost:9001", "--socket=/run/h.sock"];
+        let expected =
+            ["--map=web=app/web", "--supervisor-url=http://localhost:9001", "--socket=/run/h.sock"];
         assert_eq!(commands.options, expected);
         let expected = [("SUPERVISOR_USERNAME", "me"), ("SUPERVISOR_PASSWORD", "secret")];
         assert_eq!(commands.variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -98,7 +98,13 @@ impl Entry {
 
 impl State {
     /// A new job, unless it has to wait.
-    fn admit(&mut self, action: Action, subject: Subject, by: String, now: Timestamp) -> Result<Job, Declined> {
+    fn admit(
+        &mut self,
+        action: Action,
+        subject: Subject,
+        by: String,
+        now: Timestamp,
+    ) -> Result<Job, Declined> {
         let mut running = self.jobs.iter().filter(|entry| entry.is_running());
         if let Some(same) = running.clone().find(|entry| entry.job.subject == subject) {
             return Err(Declined::Taken(same.job.id));

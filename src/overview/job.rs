@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn a_target_means_one_program_whatever_its_name() {
         let name = |group: &str, process: &str| ProcessName { group: group.into(), process: process.into() };
-        let names = [name("web", "web"), name("web", "w[e]b"), name("all", "all"), name("x", "web"), name("*", "*")];
+        let names =
+            [name("web", "web"), name("web", "w[e]b"), name("all", "all"), name("x", "web"), name("*", "*")];
         let rules = vec!["*=app/s1".parse().unwrap()];
         let roster = Roster::new(&Mapping::new(rules), &names);
         for name in names {

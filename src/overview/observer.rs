@@ -193,7 +193,8 @@ impl Looks {
         if let Some(Ok(look)) = sight.looks.first() {
             self.known = look.servers.keys().cloned().collect();
         }
-        let changes = sight.processes.as_ref().map(|processes| self.past.observe(processes)).unwrap_or_default();
+        let changes =
+            sight.processes.as_ref().map(|processes| self.past.observe(processes)).unwrap_or_default();
         let overview = Overview::of_site(errand.site(), sight, &errand.owners(), &self.known);
         let problems = errand.problems();
         self.tell(&changes);

@@ -71,17 +71,16 @@ mod tests {
     fn a_change_is_told_once_and_the_first_look_is_none() {
         use ProcessState::{Exited, Running, Starting};
         let mut past = Past::default();
-        let shown = |changes: Vec<ProgramChange>| {
-            changes.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
+        let shown = |changes: Vec<ProgramChange>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(past.observe(&processes(&[("a", Running), ("b", Running)])), []);
         assert_eq!(
             shown(past.observe(&processes(&[("a", Exited), ("b", Running), ("c", Starting)]))),
             ["program `a` went from RUNNING to EXITED"]
         );
-        assert_eq!(shown(past.observe(&processes(&[("a", Exited), ("c", Running)]))), [
-            "program `c` went from STARTING to RUNNING"
-        ]);
+        assert_eq!(
+            shown(past.observe(&processes(&[("a", Exited), ("c", Running)]))),
+            ["program `c` went from STARTING to RUNNING"]
+        );
         assert_eq!(past.observe(&processes(&[("b", Exited)])), [], "it was gone, and is another");
     }
 }

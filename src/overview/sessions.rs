@@ -44,7 +44,10 @@ mod tests {
     }
 
     fn shown(sessions: &Sessions) -> Vec<(String, Vec<u64>)> {
-        sessions.servers().map(|(name, counts)| (name.to_string(), counts.iter().copied().collect())).collect()
+        sessions
+            .servers()
+            .map(|(name, counts)| (name.to_string(), counts.iter().copied().collect()))
+            .collect()
     }
 
     #[test]

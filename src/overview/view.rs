@@ -103,7 +103,9 @@ impl Overview {
     #[must_use]
     pub fn program(&self, text: &str) -> Option<&ProcessName> {
         let mut programs = self.servers.iter().filter_map(|view| view.program.as_ref());
-        programs.find(|name| name.to_string() == text || text.split_once(':') == Some((&name.group, &name.process)))
+        programs.find(|name| {
+            name.to_string() == text || text.split_once(':') == Some((&name.group, &name.process))
+        })
     }
 }
 

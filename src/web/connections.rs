@@ -52,7 +52,9 @@ impl Stream {
     /// As far as the kernel knows; behind a proxy, that is the proxy.
     fn client(&self) -> Client {
         let words = match self {
-            Self::Tcp(stream) => stream.peer_addr().map(|address| address.ip().to_canonical().to_string()).ok(),
+            Self::Tcp(stream) => {
+                stream.peer_addr().map(|address| address.ip().to_canonical().to_string()).ok()
+            }
             Self::Unix(stream) => stream.peer_cred().ok().map(|peer| match peer.pid() {
                 Some(pid) => format!("uid {} (pid {pid})", peer.uid()),
                 None => format!("uid {}", peer.uid()),

@@ -208,10 +208,9 @@ pub(super) fn why_no_actions(app: &App) -> Option<&'static str> {
     if app.keys.token.is_none() {
         return Some("serve has no token: start it with --token-file FILE");
     }
-    app.overview
-        .desk()
-        .is_none()
-        .then_some("serve knows no programs: start it with --supervisor-conf FILE, or with --map and --supervisor-url")
+    app.overview.desk().is_none().then_some(
+        "serve knows no programs: start it with --supervisor-conf FILE, or with --map and --supervisor-url",
+    )
 }
 
 impl OverviewDocument {

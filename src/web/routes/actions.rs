@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use axum::Json;
 
 use crate::agent::Circuit;
 use crate::overview::{Action, Declined, Job, Subject};
@@ -114,7 +114,9 @@ fn begin(app: &App, action: Action, subject: Option<Subject>, client: &Client) -
     refuse_while_open(app)?;
     let subject = subject.ok_or_else(|| {
         Kind::Http(StatusCode::NOT_FOUND).because(match action {
-            Action::Restart => "there is no such program that a server stands for; /api/overview has those that there are",
+            Action::Restart => {
+                "there is no such program that a server stands for; /api/overview has those that there are"
+            }
             _ => "there is no such server; /api/overview has those that there are",
         })
     })?;
@@ -139,7 +141,9 @@ fn accepted(job: Job) -> (StatusCode, Json<JobAnswer>) {
 
 fn declined(declined: Declined) -> Problem {
     match declined {
-        Declined::Taken(id) => Kind::ActionRunning.because(format!("job {id} is at work on it; wait for its end")),
+        Declined::Taken(id) => {
+            Kind::ActionRunning.because(format!("job {id} is at work on it; wait for its end"))
+        }
         Declined::Full(pause) => Kind::Http(StatusCode::TOO_MANY_REQUESTS)
             .because("as many actions as may be are under way")
             .after(pause),

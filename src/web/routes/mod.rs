@@ -1,7 +1,7 @@
 //! All handlers, a file for each group, and what lies around every one of them.
 
-mod health;
 mod actions;
+mod health;
 mod metrics;
 mod overview;
 mod recovery;
