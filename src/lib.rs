@@ -14,6 +14,7 @@ pub mod health;
 pub mod ini;
 pub mod listen;
 pub mod net;
+pub mod overview;
 pub mod sinks;
 pub mod stats;
 pub mod store;

@@ -23,6 +23,8 @@ pub struct Standing<'a> {
     pub seen: Option<&'a Seen>,
     /// By whom it is held.
     pub hold: Option<&'a Hold>,
+    /// What is asked of it, by its hold or its programs; none where that is not known.
+    pub wanted: Option<AdminState>,
     /// Whether it is as it should be.
     pub accord: Accord,
 }
@@ -67,7 +69,8 @@ pub fn standings<'a>(
             let hold = sight.holds.get(server);
             let view = View { roster, actions, sight, owners, server, haproxy, seen, hold };
             let accord = view.accord(member);
-            Standing { program: &member.program, process, haproxy, server, seen, hold, accord }
+            let wanted = hold.map(|_| AdminState::Maint).or_else(|| view.wanted());
+            Standing { program: &member.program, process, haproxy, server, seen, hold, wanted, accord }
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! What may be typed. Checking beyond the form of single words is done by the command itself, so that all
 //! problems are told at once.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum, ValueHint};
@@ -113,6 +114,11 @@ pub(super) struct ListenArgs {
     /// Where holds are kept across restarts; by default beside supervisord's unix socket, with `.holds` at the end
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, env = "SUPERVISOR_HAPROXY_HOLDS_FILE")]
     pub(super) holds_file: Option<String>,
+
+    /// Tell there what was done, for Prometheus: for node exporter's textfile collector, where it ends in `.prom`, or
+    /// for `serve`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "SUPERVISOR_HAPROXY_METRICS_FILE")]
+    pub(super) metrics_file: Option<PathBuf>,
 
     /// After how many failures in a row HAProxy is left alone for a while (circuit breaker)
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u32).range(1..),

@@ -63,6 +63,8 @@ pub(super) fn settings(
         supervisord,
         sync_interval: nonzero(args.sync_interval),
         holds,
+        // An empty environment variable is as good as none.
+        metrics_file: args.metrics_file.clone().filter(|path| !path.as_os_str().is_empty()),
     })
 }
 
@@ -103,17 +105,19 @@ fn own_name(variable: &impl Fn(&str) -> Option<String>) -> Option<ProcessName> {
 }
 
 /// supervisord tells its children where its XML-RPC is; user and password are set by hand in `environment=`.
-pub(super) fn server_url(variable: &impl Fn(&str) -> Option<String>) -> Result<ServerUrl, String> {
+pub(super) fn server_url(variable: &dyn Fn(&str) -> Option<String>) -> Result<ServerUrl, String> {
     let text = variable("SUPERVISOR_SERVER_URL").ok_or(
         "SUPERVISOR_SERVER_URL is not set; give supervisord a [unix_http_server] or [inet_http_server] section",
     )?;
     let mut url: ServerUrl = text.parse().map_err(|error| format!("SUPERVISOR_SERVER_URL: {error}"))?;
-    let user = variable("SUPERVISOR_USERNAME");
-    let password = variable("SUPERVISOR_PASSWORD");
-    if let (Some(user), Some(password)) = (user, password) {
-        url.credentials = Some(Credentials { user, password });
-    }
+    url.credentials = credentials(variable).or(url.credentials);
     Ok(url)
+}
+
+/// Where no list of processes shows them.
+pub(super) fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Option<Credentials> {
+    let (user, password) = (variable("SUPERVISOR_USERNAME")?, variable("SUPERVISOR_PASSWORD")?);
+    Some(Credentials { user, password })
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ use sd_notify::NotifyState;
 
 use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
-use super::{Failure, listen, logging, serve_messages};
+use super::serve_programs::Programs;
+use super::{Failure, listen, logging, serve_messages, serve_programs};
 use crate::agent::BreakerSettings;
 use crate::alerts::{self, Outbox};
 use crate::control::Vigil;
 use crate::health::{self, Action, Configuration, Monitor, RecoverySettings};
 use crate::net::Endpoint;
+use crate::overview::{self, Observer};
 use crate::supervisor::{ProcessName, ServerUrl};
 use crate::web::{self, Keys, Listen, Secret, SecretError, Server, Telex};
 
@@ -25,7 +27,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (mut health, mut web, messages) = settings(args, &variable).map_err(Failure::Usage)?;
+    let All { mut health, mut web, messages, programs } =
+        settings(args, &variable).map_err(Failure::Usage)?;
     let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     logging::start_at(args.log_format, level);
     if health.action.is_some() && health.configuration.is_none() {
@@ -42,14 +45,18 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     let monitor = Monitor::start(health)?;
     let desk = outbox.map(|outbox| outbox.start(&monitor.watch())).transpose()?;
-    let server = Server::start(web, monitor.watch())?;
+    let observer = Observer::start(observer_settings(args, programs), monitor.watch())?;
+    let server = Server::start(web, monitor.watch(), observer.watch())?;
     info!("serving at {}, about haproxy {}", server.address(), args.socket);
     notify(NotifyState::Ready);
     while !wait(&mut vigil, Instant::now() + HOUR)? {}
     notify(NotifyState::Stopping);
     info!("ended by a signal");
+    // Commands have their time to end while the others do.
+    observer.stop();
     server.end();
     monitor.end();
+    observer.end();
     if let Some(desk) = desk {
         desk.end();
     }
@@ -57,7 +64,18 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
 }
 
 /// For each part of the program, what it is to do; nothing is sent where there are no messages.
-type All = (health::Settings, web::Settings, Option<alerts::Settings>);
+#[derive(Debug)]
+struct All {
+    health: health::Settings,
+    web: web::Settings,
+    messages: Option<alerts::Settings>,
+    programs: Programs,
+}
+
+fn observer_settings(args: &ServeArgs, programs: Programs) -> overview::Settings {
+    let Programs { site, commands, .. } = programs;
+    overview::Settings { site, commands, interval: args.check_interval, listener: None }
+}
 
 /// All that was typed, checked; all problems at once.
 fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Result<All, Vec<String>> {
@@ -69,6 +87,7 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     let keys = keys(args, variable, &mut problems);
     let action = action(args, variable).map_err(|problem| problems.push(problem)).unwrap_or_default();
     let messages = serve_messages::settings(&args.messages, host_name(), variable, &mut problems);
+    let programs = serve_programs::find(args, variable, &mut problems);
     if listen.as_ref().is_some_and(Listen::is_exposed) && keys.token.is_none() {
         problems.push(format!(
             "--listen {}: other machines may connect there, and there is no token; pass --token-file FILE, or listen at \
@@ -83,9 +102,12 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
         );
     }
     match (haproxy, listen) {
-        (Some(haproxy), Some(listen)) if problems.is_empty() => {
-            Ok((health_settings(args, haproxy, action), web_settings(args, listen, keys), messages))
-        }
+        (Some(haproxy), Some(listen)) if problems.is_empty() => Ok(All {
+            web: web_settings(args, listen, keys, &haproxy),
+            health: health_settings(args, haproxy, action),
+            messages,
+            programs,
+        }),
         _ => Err(problems),
     }
 }
@@ -110,7 +132,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
     }
 }
 
-fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys) -> web::Settings {
+fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys, haproxy: &Endpoint) -> web::Settings {
     web::Settings {
         listen,
         socket_mode: args.socket_mode,
@@ -119,6 +141,8 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys) -> web::Settings {
         client_timeout: args.client_timeout,
         telex: None,
         tallies: None,
+        host: host_name(),
+        haproxy: haproxy.to_string(),
     }
 }
 
@@ -199,9 +223,9 @@ mod tests {
     fn a_recovery_looks_at_the_configuration_first() {
         let problems = read(&["--recover", "true"], &[]).unwrap_err();
         assert!(problems[0].contains("pass it with --config FILE"), "{problems:?}");
-        let (health, ..) = read(&["--recover", "true", "--config", "/a,/b"], &[]).unwrap();
+        let All { health, .. } = read(&["--recover", "true", "--config", "/a,/b"], &[]).unwrap();
         assert_eq!(health.configuration.unwrap().files, [Path::new("/a"), Path::new("/b")]);
-        let (health, ..) = read(&["--recover-unit", "haproxy", "--recover-unvalidated"], &[]).unwrap();
+        let All { health, .. } = read(&["--recover-unit", "haproxy", "--recover-unvalidated"], &[]).unwrap();
         assert_eq!((health.configuration, health.action), (None, Some(Action::Unit("haproxy".into()))));
     }
 
@@ -210,7 +234,7 @@ mod tests {
         let words = ["--recover-program", "edge:haproxy", "--recover-unvalidated"];
         let problems = read(&words, &[]).unwrap_err();
         assert!(problems[0].contains("pass --supervisor-url URL"), "{problems:?}");
-        let name = |settings: All| match settings.0.action {
+        let name = |settings: All| match settings.health.action {
             Some(Action::Program { supervisord, name }) => {
                 (supervisord.endpoint.to_string(), name.to_string())
             }

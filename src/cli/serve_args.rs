@@ -9,7 +9,8 @@ use super::args::{LogFormat, duration, switch};
 
 pub(super) const SERVE: &str = "\
 Paths: /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
-token and admin key), /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
+token and admin key), /api/overview, /api/overview/sessions, /api/events, /api/servers/BACKEND/SERVER/ready, drain and \
+maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
 The token is in --token-file or in the variable SUPERVISOR_HAPROXY_SERVE_TOKEN, the admin key in --admin-key-file or in \
 SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY, the key for signatures in --webhook-secret-file or in \
 SUPERVISOR_HAPROXY_SERVE_WEBHOOK_SECRET; never on the command line, which all users of the machine can read.
@@ -84,7 +85,8 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     pub(super) way: WayArgs,
 
-    /// supervisord's server for --recover-program: unix:///PATH or http://HOST:PORT; supervisord tells its own programs
+    /// supervisord's server, for --recover-program and for the programs of --map: unix:///PATH or http://HOST:PORT;
+    /// supervisord tells its own programs. User and password are in SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD
     #[arg(long, value_name = "URL", env = "SUPERVISOR_HAPROXY_SERVE_SUPERVISOR_URL")]
     pub(super) supervisor_url: Option<String>,
 
@@ -117,7 +119,7 @@ pub(super) struct ServeArgs {
           env = "SUPERVISOR_HAPROXY_SERVE_MAX_CONNECTIONS")]
     pub(super) max_connections: u32,
 
-    /// How long a client may take to send the head of a request, and be silent between two
+    /// How long a client may take to send the head of a request, be silent between two, and take nothing of an answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = some_time,
           env = "SUPERVISOR_HAPROXY_SERVE_CLIENT_TIMEOUT")]
     pub(super) client_timeout: Duration,
@@ -137,7 +139,43 @@ pub(super) struct ServeArgs {
     pub(super) verbose: bool,
 
     #[command(flatten)]
+    pub(super) programs: ProgramsArgs,
+
+    #[command(flatten)]
     pub(super) messages: MessageArgs,
+}
+
+/// Which programs stand for HAProxy's servers; without any of them, only HAProxy is known.
+#[derive(Clone, Debug, Default, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
+#[command(next_help_heading = "Programs behind the servers")]
+pub(super) struct ProgramsArgs {
+    /// supervisord's configuration, which names supervisord's server and, in the listener's section, the programs
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          env = "SUPERVISOR_HAPROXY_SERVE_SUPERVISOR_CONF")]
+    pub(super) supervisor_conf: Option<PathBuf>,
+
+    /// Which [eventlistener:NAME] is meant, where several run this program
+    #[arg(long, value_name = "NAME", env = "SUPERVISOR_HAPROXY_SERVE_LISTENER")]
+    pub(super) listener: Option<String>,
+
+    /// Which program stands for which server, as the listener's PROGRAM; several, or separated by commas
+    #[arg(long, value_name = "PROGRAM", value_delimiter = ',', env = "SUPERVISOR_HAPROXY_SERVE_MAP")]
+    pub(super) map: Vec<String>,
+
+    /// The listener's --metrics-file, which becomes part of /metrics; with --supervisor-conf, the listener's section
+    /// tells
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          env = "SUPERVISOR_HAPROXY_SERVE_LISTENER_METRICS")]
+    pub(super) listener_metrics: Option<PathBuf>,
+}
+
+impl ProgramsArgs {
+    /// Whether programs are to be known.
+    pub(super) fn are_given(&self) -> bool {
+        self.supervisor_conf.is_some() || self.listener.is_some() || !self.map.is_empty()
+    }
 }
 
 /// Reports and alerts: what is sent without being asked, and what Telex may ask for.

@@ -39,13 +39,20 @@ pub(super) struct FoundListener {
 }
 
 pub(super) fn find(args: &SiteArgs) -> Result<Found, Failure> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let conf = conf(args, &variable)?;
+    find_with(args, &|name| std::env::var(name).ok())
+}
+
+/// With these variables.
+pub(super) fn find_with(
+    args: &SiteArgs,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Found, Failure> {
+    let conf = conf(args, variable)?;
     let listener = match &conf {
         Some(conf) => listener(args, conf)?,
         None => None,
     };
-    let site = site(args, conf.as_ref(), listener.as_ref())?;
+    let site = site(args, conf.as_ref(), listener.as_ref(), variable)?;
     Ok(Found { site, listener })
 }
 
@@ -166,11 +173,16 @@ fn from_environment(words: &[String], environment: &BTreeMap<String, String>) ->
     set.collect()
 }
 
-fn site(args: &SiteArgs, conf: Option<&Conf>, listener: Option<&FoundListener>) -> Result<Site, Failure> {
+fn site(
+    args: &SiteArgs,
+    conf: Option<&Conf>,
+    listener: Option<&FoundListener>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Site, Failure> {
     let mut problems = Vec::new();
     let sockets = read_all::<Endpoint>("--socket", args.socket.iter().map(String::as_str), &mut problems);
     let rules = read_all::<Rule>("--map", args.map.iter().map(String::as_str), &mut problems);
-    let supervisord = server_url(args, conf).map_err(|problem| problems.push(problem)).ok();
+    let supervisord = server_url(args, conf, variable).map_err(|problem| problems.push(problem)).ok();
     let (Some(supervisord), true) = (supervisord, problems.is_empty()) else {
         return Err(Failure::Usage(problems));
     };
@@ -196,9 +208,15 @@ fn site(args: &SiteArgs, conf: Option<&Conf>, listener: Option<&FoundListener>) 
     })
 }
 
-fn server_url(args: &SiteArgs, conf: Option<&Conf>) -> Result<ServerUrl, String> {
+fn server_url(
+    args: &SiteArgs,
+    conf: Option<&Conf>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<ServerUrl, String> {
     if let Some(url) = &args.supervisor_url {
-        return url.parse().map_err(|error| format!("--supervisor-url: {error}"));
+        let mut url: ServerUrl = url.parse().map_err(|error| format!("--supervisor-url: {error}"))?;
+        url.credentials = url.credentials.or_else(|| listen::credentials(variable));
+        return Ok(url);
     }
     let Some(conf) = conf else { return Err("--supervisor-url is missing".into()) };
     conf.client().map_err(|error| error.to_string())?.ok_or_else(|| {

@@ -47,7 +47,7 @@ fn show(args: &StatusArgs, errand: &Errand, screen: &mut Screen) -> Result<u8, F
         Err(errors) => return Err(Failure::Usage(errors.iter().map(ToString::to_string).collect())),
     };
     let standings = standings(&roster, &members, &site.actions, sight, &errand.owners());
-    let problems = problems(errand);
+    let problems = errand.problems();
     if args.json {
         screen.line(as_json(site, &standings, &problems));
     } else {
@@ -59,15 +59,6 @@ fn show(args: &StatusArgs, errand: &Errand, screen: &mut Screen) -> Result<u8, F
     }
     let all_well = problems.is_empty() && standings.iter().all(|standing| standing.accord == Accord::Agrees);
     Ok(if all_well { 0 } else { FAILED })
-}
-
-/// What keeps this from being the whole truth.
-fn problems(errand: &Errand) -> Vec<String> {
-    let sight = errand.sight();
-    let silent = sight.processes.as_ref().err().cloned();
-    let silent = silent.into_iter().chain(sight.looks.iter().filter_map(|look| look.as_ref().err().cloned()));
-    let holds = errand.site().holds.as_ref().and_then(|file| file.load().err());
-    silent.chain(holds.map(|error| error.to_string())).collect()
 }
 
 // --- for people
@@ -179,7 +170,7 @@ fn as_json(site: &Site, standings: &[Standing<'_>], problems: &[String]) -> Valu
 }
 
 fn one(site: &Site, standing: &Standing<'_>) -> Value {
-    let Standing { program, process, haproxy, server, seen, hold, accord } = standing;
+    let Standing { program, process, haproxy, server, seen, hold, accord, .. } = standing;
     let (agrees, remark) = match accord {
         Accord::Agrees => (Some(true), None),
         Accord::Unknown(why) => (None, Some(why)),

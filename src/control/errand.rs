@@ -42,13 +42,20 @@ const PATIENT_TURNS: u32 = 100;
 impl Errand {
     /// Takes a first look, whatever it shows.
     pub fn new(site: Site, by: String, probe: Option<Probe>) -> io::Result<Self> {
+        let mut errand = Self::prepare(site, by, probe)?;
+        errand.look()?;
+        Ok(errand)
+    }
+
+    /// Has seen nothing yet, and asked nobody.
+    pub fn prepare(site: Site, by: String, probe: Option<Probe>) -> io::Result<Self> {
         let nothing = Sight {
             processes: Err("supervisord was not asked yet".into()),
             looks: Vec::new(),
             holds: Holds::default(),
             probes: BTreeMap::new(),
         };
-        let mut errand = Self {
+        Ok(Self {
             peers: Peers::new(&site)?,
             site,
             by,
@@ -59,9 +66,7 @@ impl Errand {
             renew_at: None,
             quiet_turns: 0,
             look_took: Duration::ZERO,
-        };
-        errand.look()?;
-        Ok(errand)
+        })
     }
 
     /// What was seen last.
@@ -84,14 +89,36 @@ impl Errand {
     /// Looks at all peers at the same time.
     pub fn look(&mut self) -> io::Result<&Sight> {
         let began = Instant::now();
-        let Looks { processes, looks } = self.peers.look()?;
+        let looks = self.peers.look()?;
         self.look_took = began.elapsed();
+        Ok(self.see(looks))
+    }
+
+    /// Looks at supervisord, and leaves every HAProxy alone, for this reason.
+    pub fn look_at_programs(&mut self, why: &str) -> io::Result<&Sight> {
+        let processes = self.peers.look_at_programs()?;
+        let looks = vec![Err(why.to_owned()); self.site.haproxies.len()];
+        Ok(self.see(Looks { processes, looks }))
+    }
+
+    fn see(&mut self, looks: Looks) -> &Sight {
+        let Looks { processes, looks } = looks;
         let processes = processes
             .map(|list| list.into_iter().map(|details| (details.info.name.clone(), details)).collect());
         let mut probes = std::mem::take(&mut self.sight.probes);
         probes.extend(self.probed());
         self.sight = Sight { processes, looks, holds: self.holds(), probes };
-        Ok(&self.sight)
+        &self.sight
+    }
+
+    /// What keeps what was seen from being the whole truth.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let sight = &self.sight;
+        let silent = sight.processes.as_ref().err().cloned();
+        let looks = sight.looks.iter().filter_map(|look| look.as_ref().err().cloned());
+        let holds = self.site.holds.as_ref().and_then(|file| file.load().err());
+        silent.into_iter().chain(looks).chain(holds.map(|error| error.to_string())).collect()
     }
 
     /// Which programs other commands are at work on.

@@ -71,6 +71,13 @@ impl Peers {
         Ok(Looks { processes: processes.unwrap_or_else(|| Err("not asked".into())), looks })
     }
 
+    /// Looks at supervisord, and leaves every HAProxy alone.
+    pub fn look_at_programs(&mut self) -> io::Result<Result<Vec<ProcessDetails>, String>> {
+        let (_, supervisord) = self.supervisord;
+        let outcome = self.board.ask(supervisord, self.call(&Call::AllProcessInfo))?;
+        Ok(self.understand_processes(outcome))
+    }
+
     /// One command for one HAProxy, and what its reply is taken for.
     pub fn tell<T>(
         &mut self,

@@ -21,14 +21,14 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// How it ended, and the last it said on stdout and stderr.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) output: String,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) output: String,
 }
 
 /// Why it did not end by itself.
 #[derive(Debug, Error)]
-pub(super) enum ChildFault {
+pub(crate) enum ChildFault {
     /// It is not there, or is no program.
     #[error("cannot be run: {0}")]
     Start(#[source] io::Error),
@@ -45,7 +45,7 @@ pub(super) enum ChildFault {
 
 impl Ended {
     /// Fails with what it said where it did not succeed.
-    pub(super) fn success(self) -> Result<String, String> {
+    pub(crate) fn success(self) -> Result<String, String> {
         let Self { status, output } = self;
         if status.success() { Ok(output) } else { Err(said(status, &output)) }
     }
@@ -57,9 +57,29 @@ fn said(status: impl Display, output: &str) -> String {
 }
 
 /// Runs it and waits for its end, for so long, or until `stop` is set.
-pub(super) fn run(command: Command, within: Duration, stop: &AtomicBool) -> Result<Ended, ChildFault> {
+pub(crate) fn run(command: Command, within: Duration, stop: &AtomicBool) -> Result<Ended, ChildFault> {
+    run_telling(command, Patience { within, grace: Duration::ZERO }, stop, &mut |_| {})
+}
+
+/// How long a program may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// To its end.
+    pub(crate) within: Duration,
+    /// From SIGTERM to SIGKILL; without any, it is killed at once.
+    pub(crate) grace: Duration,
+}
+
+/// The same for one that is asked to end before it is killed. `tell` gets what it says, as it comes.
+pub(crate) fn run_telling(
+    command: Command,
+    patience: Patience,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(&[u8]),
+) -> Result<Ended, ChildFault> {
+    let Patience { within, grace } = patience;
     let (reader, child) = start(command).map_err(ChildFault::Start)?;
-    let mut running = Running { child, reader: Some(reader), output: Vec::new() };
+    let mut running = Running { child, reader: Some(reader), output: Vec::new(), grace, tell };
     let waited = running.wait(Instant::now() + within, stop);
     match waited {
         Ok(Some(status)) => {
@@ -81,14 +101,16 @@ fn start(mut command: Command) -> io::Result<(PipeReader, Child)> {
     Ok((reader, command.spawn()?))
 }
 
-struct Running {
+struct Running<'t> {
     child: Child,
     /// None once all has been said.
     reader: Option<PipeReader>,
     output: Vec<u8>,
+    grace: Duration,
+    tell: &'t mut dyn FnMut(&[u8]),
 }
 
-impl Running {
+impl Running<'_> {
     /// Its status; `None` where the time is over, or all is to end. What it has started may live on and keep the pipe
     /// open, as a service does that is restarted: that is not waited for.
     fn wait(&mut self, deadline: Instant, stop: &AtomicBool) -> io::Result<Option<ExitStatus>> {
@@ -122,7 +144,9 @@ impl Running {
             match reader.read(&mut piece) {
                 Ok(0) => self.reader = None,
                 Ok(count) => {
-                    self.output.extend_from_slice(piece.get(..count).unwrap_or_default());
+                    let said = piece.get(..count).unwrap_or_default();
+                    (self.tell)(said);
+                    self.output.extend_from_slice(said);
                     let excess = self.output.len().saturating_sub(KEPT);
                     self.output.drain(..excess);
                 }
@@ -136,12 +160,39 @@ impl Running {
 
     /// Nobody has waited for it yet, so its group's number is still its own.
     fn kill(mut self, fault: ChildFault) -> Result<Ended, ChildFault> {
-        if let Ok(group) = i32::try_from(self.child.id()) {
-            // Where it is gone already, there is nothing to do.
-            let _ = killpg(unistd::Pid::from_raw(group), Signal::SIGKILL);
+        if !self.grace.is_zero() {
+            self.signal(Signal::SIGTERM);
+            // However it ends, what it has started ends with it.
+            let _ = self.wait_unburied(Instant::now() + self.grace);
         }
+        self.signal(Signal::SIGKILL);
         let _ = self.child.wait();
         Err(fault)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            // Where it is gone already, there is nothing to do.
+            let _ = killpg(unistd::Pid::from_raw(group), signal);
+        }
+    }
+
+    /// Reads on until it has ended, and does not take its status yet: until then, its group's number stays its own.
+    fn wait_unburied(&mut self, deadline: Instant) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pidfd = pidfd_open(pid.ok_or_else(|| io::Error::other("no process id"))?, PidfdFlags::empty())?;
+        loop {
+            self.read()?;
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(rest.min(SLICE)).map_err(io::Error::other)?;
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) if rest.is_zero() => return Ok(()),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return self.read(),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -187,6 +238,29 @@ mod tests {
             assert!(begun.elapsed() < LONG, "it lives on");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn one_that_is_asked_to_end_may_say_a_last_word() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done"]);
+        let (mut said, stop) = (Vec::new(), AtomicBool::new(false));
+        let patience = Patience { within: LONG, grace: LONG };
+        let fault = run_telling(command, patience, &stop, &mut |piece| {
+            said.extend_from_slice(piece);
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fault.unwrap_err().to_string(), "killed, as this program ends");
+        assert_eq!(String::from_utf8(said).unwrap(), "ready\nbye\n");
+    }
+
+    #[test]
+    fn one_that_does_not_hear_is_killed_all_the_same() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
+        let patience = Patience { within: Duration::from_millis(200), grace: Duration::from_millis(200) };
+        let fault = run_telling(command, patience, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+        assert_eq!(fault.to_string(), "not done within 200ms, and killed");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! shows that to whom is not known here: see `web`.
 
 mod action;
-mod child;
+mod bell;
+pub(crate) mod child;
 mod judgement;
 mod metrics;
 mod monitor;
@@ -13,6 +14,7 @@ mod state;
 mod validation;
 
 pub use action::Action;
+pub use bell::Bell;
 pub use judgement::{Judgement, Status, judge};
 pub use metrics::write_own;
 pub use monitor::{Listener, Monitor, News, Settings, Watch};

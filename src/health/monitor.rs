@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use log::{debug, error, info, warn};
 
+use super::bell::Bell;
 use super::metrics::{state, write_servers};
 use super::recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
 use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
@@ -82,6 +83,7 @@ pub struct Watch {
     stop: AtomicBool,
     exposition: Exposition,
     scraped: Mutex<Option<Instant>>,
+    bell: Bell,
     /// How long an order may take, validation included.
     patience: Duration,
 }
@@ -139,6 +141,13 @@ impl Watch {
             health.exposition.get_or_init(|| self.write(&health));
         }
         *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(health);
+        self.bell.ring();
+    }
+
+    /// Rings when something was published; whoever wants those who wait to look again may ring it, too.
+    #[must_use]
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 }
 
@@ -161,6 +170,7 @@ impl Monitor {
             stop: AtomicBool::new(false),
             exposition: Exposition::default(),
             scraped: Mutex::default(),
+            bell: Bell::default(),
             patience: restart + settings.timeout.saturating_mul(2) + Duration::from_secs(35),
         });
         let mut rounds = Rounds::new(settings, Arc::clone(&watch))?;

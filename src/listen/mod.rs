@@ -9,6 +9,7 @@ mod sequence;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub sync_interval: Option<Duration>,
     /// Where holds outlive the listener; `None` where there is no place for them.
     pub holds: Option<HoldsFile>,
+    /// Where Prometheus is told what was done.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// Why the listener cannot go on. Whatever may pass by itself is no reason.

@@ -161,10 +161,10 @@ impl SystemHealth {
 }
 
 /// Keys of `show info`.
-const CURRENT: &str = "CurrConns";
-const TOTAL: &str = "CumConns";
-const LIMIT: &str = "Maxconn";
-const CONNECTION_RATE: &str = "ConnRate";
+pub(super) const CURRENT: &str = "CurrConns";
+pub(super) const TOTAL: &str = "CumConns";
+pub(super) const LIMIT: &str = "Maxconn";
+pub(super) const CONNECTION_RATE: &str = "ConnRate";
 const REQUESTS: &str = "CumReq";
 
 // --- HAProxy
@@ -329,7 +329,7 @@ pub(super) struct AttemptDetails {
 }
 
 /// A page of problems says no more than a screen of them.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 impl HaproxyHealth {
     pub(super) fn of(health: &Health, now: Timestamp) -> Self {

@@ -5,14 +5,17 @@
 mod auth;
 mod connections;
 mod documents;
+mod events;
 mod listener;
 mod openapi;
+mod overview;
 mod problem;
 mod routes;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -25,8 +28,10 @@ pub use listener::{Listen, ListenError};
 pub use openapi::document;
 
 use crate::alerts::{Tallies, Ticks};
-use crate::health::Watch;
+use crate::health::{Bell, Watch};
+use crate::overview::Watch as OverviewWatch;
 use connections::Limits;
+use events::Feed;
 use listener::Listener;
 
 /// Whom to serve, and how many of them.
@@ -46,6 +51,10 @@ pub struct Settings {
     pub telex: Option<Telex>,
     /// Messages that were sent, where some are.
     pub tallies: Option<Tallies>,
+    /// What this machine is called.
+    pub host: String,
+    /// HAProxy's admin socket, in words.
+    pub haproxy: String,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -71,14 +80,28 @@ struct App {
     keys: Keys,
     telex: Option<Telex>,
     tallies: Option<Tallies>,
+    host: String,
+    haproxy: String,
+    overview: Arc<OverviewWatch>,
+    feed: Feed,
+    /// Whether all is to end, for what is asynchronous.
+    stop: watch::Receiver<bool>,
+    /// Rings when all is to end, for what is not.
+    stopping: Bell,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
 impl App {
-    fn new(watch: Arc<Watch>, settings: Settings) -> Self {
-        let Settings { keys, telex, tallies, .. } = settings;
-        Self { watch, keys, telex, tallies, requests: Mutex::default() }
+    fn new(
+        watch: Arc<Watch>,
+        overview: Arc<OverviewWatch>,
+        settings: Settings,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let Settings { keys, telex, tallies, host, haproxy, .. } = settings;
+        let (feed, stopping, requests) = (Feed::default(), Bell::default(), Mutex::default());
+        Self { watch, keys, telex, tallies, host, haproxy, overview, feed, stop, stopping, requests }
     }
 
     fn count(&self, route: &str, status: u16) {
@@ -101,11 +124,13 @@ pub struct Server {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     address: String,
+    app: Arc<App>,
+    telling: thread::JoinHandle<()>,
 }
 
 impl Server {
     /// Begins to serve. Fails where the address cannot be had.
-    pub fn start(settings: Settings, health: Arc<Watch>) -> io::Result<Self> {
+    pub fn start(settings: Settings, health: Arc<Watch>, overview: Arc<OverviewWatch>) -> io::Result<Self> {
         make_room(settings.max_connections)?;
         let listener = Listener::bind(&settings.listen, settings.socket_mode)?;
         let address = listener.address();
@@ -113,13 +138,18 @@ impl Server {
             Builder::new_multi_thread().worker_threads(WORKERS).thread_name("web").enable_all().build()?;
         let limits =
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
-        let router = routes::router(Arc::new(App::new(health, settings)));
         let (stop, stopped) = watch::channel(false);
+        let app = Arc::new(App::new(health, overview, settings, stopped.clone()));
+        let router = routes::router(Arc::clone(&app));
+        let telling = {
+            let app = Arc::clone(&app);
+            thread::Builder::new().name("events".into()).spawn(move || events::tell(&app))?
+        };
         let accepting = {
             let _context = runtime.enter();
             runtime.spawn(connections::serve(listener.into_tokio()?, router, limits, stopped))
         };
-        Ok(Self { runtime, stop, accepting, address })
+        Ok(Self { runtime, stop, accepting, address, app, telling })
     }
 
     /// Where it listens: a URL, or the path of a unix socket.
@@ -131,9 +161,12 @@ impl Server {
     /// Ends it: what is under way may take some seconds more.
     pub fn end(self) {
         let _ = self.stop.send(true);
+        self.app.stopping.ring();
+        self.app.overview.bell().ring();
         let accepting = self.accepting;
         let _ = self.runtime.block_on(async { timeout(GRACE, accepting).await });
         self.runtime.shutdown_timeout(Duration::from_secs(1));
+        let _ = self.telling.join();
     }
 }
 

@@ -27,6 +27,29 @@ impl IntoResponses for Problems {
     }
 }
 
+/// What may be said to those who ask for an action.
+pub(super) struct Accepted;
+
+impl IntoResponses for Accepted {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let answer = |kind: &str, schema: &str, text: &str| {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+            RefOr::from(ResponseBuilder::new().description(text).content(kind, content).build())
+        };
+        let problem = |text| answer(PROBLEM_JSON, "Problem", text);
+        [
+            ("202", answer("application/json", "JobAnswer", "It has begun")),
+            ("403", problem("`serve` has no token, or knows no programs")),
+            ("404", problem("There is no such server or program")),
+            ("409", problem("An action on the same is under way")),
+            ("429", problem("Too many actions are under way; `Retry-After` tells when to come again")),
+            ("503", problem("The circuit is open; `Retry-After` tells for how long")),
+        ]
+        .map(|(status, answer)| (status.to_owned(), answer))
+        .into()
+    }
+}
+
 /// The document.
 #[must_use]
 pub fn document() -> OpenApi {

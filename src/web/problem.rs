@@ -34,6 +34,8 @@ pub(super) enum Kind {
     RecoveryFailed,
     /// Another recovery is under way.
     Busy,
+    /// Somebody is at work on the same.
+    ActionRunning,
     /// HAProxy is left alone for a while.
     CircuitOpen,
     /// HAProxy does not answer, or was not asked yet.
@@ -51,7 +53,7 @@ impl Kind {
             Self::Http(status) => status,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Closed | Self::TargetRefused => StatusCode::FORBIDDEN,
-            Self::InvalidConfiguration => StatusCode::CONFLICT,
+            Self::InvalidConfiguration | Self::ActionRunning => StatusCode::CONFLICT,
             Self::RecoveriesExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRecovery => StatusCode::NOT_IMPLEMENTED,
             Self::RecoveryFailed => StatusCode::BAD_GATEWAY,
@@ -78,6 +80,9 @@ impl Kind {
                 ("urn:supervisor-haproxy:recovery-failed", "HAProxy was not brought back")
             }
             Self::Busy => ("urn:supervisor-haproxy:busy", "Another recovery is under way"),
+            Self::ActionRunning => {
+                ("urn:supervisor-haproxy:action-running", "An action on the same is under way")
+            }
             Self::CircuitOpen => ("urn:supervisor-haproxy:circuit-open", "The circuit breaker is open"),
             Self::Unavailable => ("urn:supervisor-haproxy:unavailable", "HAProxy does not answer"),
         }

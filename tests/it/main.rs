@@ -18,6 +18,8 @@ mod e2e;
 mod e2e_commands;
 mod e2e_config;
 mod e2e_files;
+#[cfg(feature = "web")]
+mod e2e_overview;
 mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;

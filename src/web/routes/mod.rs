@@ -1,8 +1,10 @@
 //! All handlers, a file for each group, and what lies around every one of them.
 
+mod actions;
 mod dashboard;
 mod health;
 mod metrics;
+mod overview;
 mod recovery;
 mod telex;
 
@@ -44,6 +46,14 @@ pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::statistics))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(overview::overview))
+        .routes(routes!(overview::sessions))
+        .routes(routes!(overview::events))
+        .routes(routes!(actions::ready))
+        .routes(routes!(actions::drain))
+        .routes(routes!(actions::maint))
+        .routes(routes!(actions::restart))
+        .routes(routes!(actions::job))
         .routes(routes!(metrics::metrics))
         .routes(routes!(telex::integration))
         .routes(routes!(telex::tick))

@@ -1,0 +1,387 @@
+//! `serve` beside a real supervisord, a real HAProxy and the listener: programs beside their servers, events, and the
+//! operator's commands over HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, DEADLINE, Serve, TOKEN, World, eventually, for_a_while};
+
+/// `serve` that knows the world's programs.
+fn serve(world: &World, options: &[&str]) -> Serve {
+    let conf = world.directory().join("supervisord.conf").display().to_string();
+    let options = [&["--supervisor-conf", &*conf], options].concat();
+    Serve::start(world.directory(), &world.haproxy.socket, &options)
+}
+
+fn overview(serve: &Serve) -> Value {
+    serve.ask_as_admin("GET", "/api/overview", &[], "").expect(200).json()
+}
+
+fn server<'d>(document: &'d Value, name: &str) -> &'d Value {
+    let servers = document["servers"].as_array().unwrap();
+    servers.iter().find(|server| server["server"] == name).unwrap_or(&Value::Null)
+}
+
+/// Waits until the overview is as it should be, and gives it.
+#[track_caller]
+fn expect(serve: &Serve, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    eventually(what, || {
+        last = overview(serve);
+        is_so(&last).then(|| last.clone())
+    })
+}
+
+#[track_caller]
+fn post(serve: &Serve, path: &str) -> Answer {
+    serve.ask_as_admin("POST", path, &[], "")
+}
+
+/// Asks for an action, and waits for its end; gives the job.
+#[track_caller]
+fn act(serve: &Serve, path: &str) -> Value {
+    let job = post(serve, path).expect(202).json()["job"].clone();
+    assert_eq!(job["state"], "running", "{job}");
+    let path = format!("/api/jobs/{}", job["id"]);
+    eventually("the end of the job", || {
+        let job = serve.ask_as_admin("GET", &path, &[], "").expect(200).json()["job"].clone();
+        (job["state"] != "running").then_some(job)
+    })
+}
+
+/// A client of `/api/events`.
+struct Events {
+    stream: BufReader<UnixStream>,
+}
+
+impl Events {
+    /// Reads up to the end of the head.
+    fn connect(serve: &Serve) -> Self {
+        let mut stream = serve.connect();
+        let head = format!("GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut events = Self { stream: BufReader::new(stream) };
+        let status = events.line().unwrap();
+        assert!(status.starts_with("HTTP/1.1 200 "), "{status}");
+        while !events.line().unwrap().is_empty() {}
+        events
+    }
+
+    /// `None` at the end of the stream.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let count = self.stream.read_line(&mut line).unwrap();
+        (count > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event's document; lines of the transfer and comments are passed over.
+    fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(data) = self.line()?.strip_prefix("data: ") {
+                return Some(serde_json::from_str(data).unwrap());
+            }
+        }
+    }
+
+    /// The next event that is as it should be.
+    #[track_caller]
+    fn expect(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let event = self.next().unwrap_or_else(|| panic!("the stream ended before {what}"));
+            if is_so(&event) {
+                return event;
+            }
+            assert!(begun.elapsed() < DEADLINE, "waited for {what}, have {event:#}");
+        }
+    }
+}
+
+// --- what is seen
+
+#[test]
+fn programs_stand_beside_their_servers() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    world.expect_running("web2");
+    let serve = serve(&world, &[]);
+    let document = expect(&serve, "both programs", |document| {
+        ["web1", "web2"].iter().all(|name| server(document, name)["agrees"] == true)
+    });
+    let web1 = server(&document, "web1");
+    assert_eq!(web1["program"], "web1");
+    assert_eq!(web1["programState"], "RUNNING");
+    assert_eq!(web1["pid"], world.supervisord.pid("web1").as_raw());
+    assert_eq!(
+        (&web1["backend"], &web1["wanted"], &web1["admin"]),
+        (&json!("app"), &json!("ready"), &json!("ready"))
+    );
+    assert_eq!(
+        (&web1["status"], &web1["check"], &web1["hold"]),
+        (&json!("no check"), &json!(""), &Value::Null)
+    );
+    assert!(web1["programUptime"].is_u64() && web1["sessions"] == 0 && web1["queue"] == 0, "{web1:#}");
+    assert_eq!(document["supervisord"]["problem"], Value::Null);
+    assert_eq!((&document["problems"], &document["jobs"]), (&json!([]), &json!([])));
+    assert_eq!(document["actions"], json!({"allowed": true, "why": null}));
+    assert_eq!(
+        (&document["haproxy"]["status"], &document["haproxy"]["circuitState"]),
+        (&json!("HEALTHY"), &json!("CLOSED"))
+    );
+
+    world.supervisord.ctl(&["stop", "web2"]);
+    let document =
+        expect(&serve, "a program that is stopped", |document| server(document, "web2")["admin"] == "maint");
+    let web2 = server(&document, "web2");
+    assert_eq!((&web2["programState"], &web2["wanted"]), (&json!("STOPPED"), &json!("maint")));
+    assert!(web2["pid"].is_null() && web2["programUptime"].is_null(), "{web2:#}");
+    assert!(serve.log().contains("program `web2` went from"), "{}", serve.log());
+    let sessions = serve.ask_as_admin("GET", "/api/overview/sessions", &[], "").expect(200).json();
+    let counts = sessions["servers"]["app/web1"].as_array().unwrap();
+    assert!((1..=60).contains(&counts.len()) && counts.iter().all(|count| *count == 0), "{sessions}");
+}
+
+#[test]
+fn a_hold_is_shown_with_its_reason() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    world.run(&["hold", "web1", "--reason", "a new disk"]).expect(0);
+    let document = expect(&serve, "the hold", |document| !server(document, "web1")["hold"].is_null());
+    let hold = &server(&document, "web1")["hold"];
+    assert_eq!((&hold["by"], &hold["reason"]), (&json!("root"), &json!("a new disk")));
+    assert!(hold["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{hold}");
+    assert_eq!(server(&document, "web1")["wanted"], "maint");
+    let job = act(&serve, "/api/servers/app/web1/ready");
+    assert_eq!(job["state"], "failed", "a hold is refused as on the command line");
+    let said = job["lines"].to_string();
+    assert!(said.contains("`release` it first") && said.contains("exit status: 4"), "{said}");
+}
+
+#[test]
+fn without_supervisord_servers_are_shown_alone() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = Serve::start(world.directory(), &world.haproxy.socket, &[]);
+    let document = expect(&serve, "the server", |document| server(document, "web1")["status"] == "no check");
+    let web1 = server(&document, "web1");
+    assert_eq!(
+        (&web1["program"], &web1["wanted"], &web1["agrees"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!((&document["supervisord"], &web1["admin"]), (&Value::Null, &json!("ready")));
+    assert_eq!(document["actions"]["allowed"], false);
+    post(&serve, "/api/servers/app/web1/drain").expect(403).is_problem("--supervisor-conf");
+    assert_eq!(world.haproxy.admin("web1"), "ready");
+}
+
+#[test]
+fn a_supervisord_that_is_gone_takes_nothing_of_haproxy_with_it() {
+    let mut world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    world.supervisord.signal(Signal::SIGKILL);
+    world.supervisord.wait();
+    let document =
+        expect(&serve, "no supervisord", |document| document["supervisord"]["problem"].is_string());
+    let web1 = server(&document, "web1");
+    assert_eq!((&web1["status"], &web1["agrees"]), (&json!("no check"), &Value::Null), "{document:#}");
+    assert!(document["problems"][0].as_str().unwrap().starts_with("supervisord unix://"), "{document:#}");
+}
+
+// --- what is done
+
+#[test]
+fn a_server_is_drained_over_http_and_an_event_tells() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    world.expect_running("web2");
+    let mut serve = serve(&world, &[]);
+    let mut events = Events::connect(&serve);
+    events.expect("the beginning", |event| server(event, "web1")["agrees"] == true);
+    let job = act(&serve, "/api/servers/app/web1/drain");
+    assert_eq!(
+        (&job["state"], &job["action"], &job["subject"]),
+        (&json!("succeeded"), &json!("drain"), &json!("app/web1"))
+    );
+    assert!(job["lines"][0].as_str().unwrap().starts_with("app/web1"), "{job:#}");
+    assert_eq!(world.haproxy.admin("web1"), "drain");
+    let event = events.expect("the drain", |event| server(event, "web1")["admin"] == "drain");
+    assert_eq!(server(&event, "web1")["agrees"], false, "its program runs");
+    events.expect("the job's end", |event| event["jobs"][0]["state"] == "succeeded");
+    assert_eq!(act(&serve, "/api/servers/app/web1/ready")["state"], "succeeded");
+    events.expect("the server", |event| server(event, "web1")["agrees"] == true);
+    assert_eq!(act(&serve, "/api/servers/app/web2/maint")["state"], "succeeded");
+    world.haproxy.expect("web2", "maint");
+    assert!(serve.log().contains("job 1: drain `app/web1`, asked for by uid "), "{}", serve.log());
+    // The end of `serve` is one of the stream, too.
+    assert_eq!(serve.end(), Some(0));
+    while events.next().is_some() {}
+}
+
+#[test]
+fn a_restart_over_http_loses_no_request_and_says_how_it_goes() {
+    let world = World::apps(&["web1", "web2", "web3"], "");
+    let serve = serve(&world, &[]);
+    let before = world.supervisord.pid("web2");
+    expect(&serve, "the program", |document| server(document, "web2")["agrees"] == true);
+    let load = world.load(4);
+    let job = act(&serve, "/api/programs/web2/restart");
+    let (count, failures) = load.stop();
+    assert!(count > 20 && failures.is_empty(), "{} of {count} failed: {failures:?}", failures.len());
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert!(job["lines"].to_string().contains("1 of 1 restarted"), "{job:#}");
+    assert_ne!(world.supervisord.pid("web2"), before);
+    let document = expect(&serve, "the program again", |document| server(document, "web2")["agrees"] == true);
+    assert_eq!(server(&document, "web2")["pid"], world.supervisord.pid("web2").as_raw());
+}
+
+#[test]
+fn one_action_at_a_time_for_each_and_its_end_is_serves_end() {
+    let world = World::apps(&["web1", "web2"], "");
+    let mut serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    // A request that keeps a session open, so that the restart waits for it.
+    let requests = [world.get_aside("/20"), world.get_aside("/20")];
+    let name = eventually("a session", || ["web1", "web2"].into_iter().find(|name| world.sessions(name) > 0));
+    let path = format!("/api/programs/{name}/restart");
+    let job = post(&serve, &path).expect(202).json()["job"].clone();
+    post(&serve, &path).expect(409).is_problem(&format!("job {} is at work on it", job["id"]));
+    world.haproxy.expect(name, "drain");
+    assert_eq!(serve.end(), Some(0));
+    // It was asked to end before it had stopped the program, and has put the server back.
+    world.haproxy.expect(name, "ready");
+    assert_eq!(world.supervisord.state(name), "RUNNING");
+    assert!(serve.log().contains("killed, as this program ends"), "{}", serve.log());
+    drop(requests);
+}
+
+#[test]
+fn names_that_there_are_not_go_no_further() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    for path in [
+        "/api/programs/all/restart",
+        "/api/programs/*/restart",
+        "/api/programs/web%2a/restart",
+        "/api/programs/--help/restart",
+        "/api/programs/-c%2fetc%2fpasswd/restart",
+        "/api/programs/web1%00/restart",
+        "/api/programs/web1%0adrain/restart",
+        "/api/programs/listener/restart",
+        "/api/programs/%20web1/restart",
+        "/api/servers/app/*/drain",
+        "/api/servers/app/web1;set%20server/drain",
+        "/api/servers/%2e%2e/web1/drain",
+        "/api/servers/app/--force/drain",
+        "/api/servers/app%2fweb1/x/maint",
+        "/api/servers/app/web1%ff/maint",
+    ] {
+        let answer = post(&serve, path);
+        assert!([400, 404].contains(&answer.status), "{path}: {answer:?}");
+        answer.is_problem("");
+    }
+    for path in ["/api/jobs/1", "/api/jobs/-1", "/api/jobs/99999999999999999999", "/api/jobs/x"] {
+        serve.ask_as_admin("GET", path, &[], "").expect(404).is_problem("no job of that number");
+    }
+    assert_eq!(overview(&serve)["jobs"], json!([]));
+    assert_eq!(world.haproxy.admin("web1"), "ready");
+}
+
+#[test]
+fn without_the_token_nothing_is_shown_and_nothing_done() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    for path in ["/api/overview", "/api/overview/sessions", "/api/events", "/api/jobs/1"] {
+        serve.get(path).expect(401).is_problem("a token is missing");
+    }
+    for path in ["/api/servers/app/web1/drain", "/api/programs/web1/restart"] {
+        serve.ask("POST", path, &[], "").expect(401).is_problem("a token is missing");
+        serve.ask("POST", path, &["Authorization: Bearer x"], "").expect(401).is_problem("wrong");
+        serve.ask("GET", path, &[], "").expect(405);
+    }
+    assert_eq!(world.haproxy.admin("web1"), "ready");
+}
+
+#[test]
+fn a_serve_without_a_token_shows_all_and_does_nothing() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let socket = world.directory().join("open.sock");
+    let words = [
+        "serve",
+        "--listen",
+        socket.to_str().unwrap(),
+        "--socket",
+        world.haproxy.socket.to_str().unwrap(),
+        "--supervisor-conf",
+        "supervisord.conf",
+    ];
+    let running = crate::support::Running::start(world.directory(), &words);
+    let document = eventually("the program", || {
+        let document = Serve::get_at(&socket, "/api/overview")?.expect(200).json();
+        (server(&document, "web1")["agrees"] == true).then_some(document)
+    });
+    assert_eq!(document["actions"]["why"], "serve has no token: start it with --token-file FILE");
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    let head = "POST /api/servers/app/web1/drain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    Answer::parse(&bytes).unwrap().expect(403).is_problem("serve has no token");
+    assert_eq!(world.haproxy.admin("web1"), "ready");
+    drop(running);
+}
+
+#[test]
+fn while_the_circuit_is_open_haproxy_is_left_alone_and_programs_are_shown() {
+    let mut world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &["--breaker-reset", "600"]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    let mut events = Events::connect(&serve);
+    world.haproxy.stop();
+    let document = expect(&serve, "an open circuit", |document| {
+        document["haproxy"]["circuitState"] == "OPEN" && server(document, "web1")["status"].is_null()
+    });
+    let web1 = server(&document, "web1");
+    assert_eq!((&web1["programState"], &web1["wanted"]), (&json!("RUNNING"), &json!("ready")));
+    assert_eq!(
+        (&web1["admin"], &web1["agrees"], &web1["sessions"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert!(document["haproxy"]["retryAfter"].as_u64().is_some_and(|rest| rest > 500), "{document:#}");
+    events.expect("an open circuit", |event| event["haproxy"]["circuitState"] == "OPEN");
+    for path in ["/api/servers/app/web1/drain", "/api/programs/web1/restart"] {
+        let refused = post(&serve, path).expect(503);
+        refused.is_problem("haproxy");
+        assert!(refused.headers["retry-after"].parse::<u64>().unwrap() > 500, "{refused:?}");
+    }
+    // It is up again, and nobody asks it.
+    world.haproxy.launch();
+    let connections = || {
+        let text = world.haproxy.ask("show info");
+        let line = text.lines().find_map(|line| line.strip_prefix("CumConns: ")).unwrap().to_owned();
+        line.parse::<u64>().unwrap()
+    };
+    world.supervisord.ctl(&["stop", "listener"]);
+    let (before, mut asked) = (connections(), 0);
+    for_a_while(Duration::from_secs(1), || {
+        asked += 1;
+        assert!(connections() <= before + asked, "somebody else asks");
+    });
+    world.supervisord.ctl(&["stop", "web1"]);
+    let document = expect(&serve, "a program that is stopped", |document| {
+        server(document, "web1")["programState"] == "STOPPED"
+    });
+    assert_eq!(document["haproxy"]["circuitState"], "OPEN");
+}
