@@ -45,7 +45,6 @@ class Actions {
   }
 
   #open(button, server) {
-    Object.assign(this, {});
     this.#button = button;
     this.#server = server;
     const why = this.#why();
@@ -106,7 +105,7 @@ class Actions {
   #confirm() {
     const { title, text, verb } = ACTIONS[this.#action];
     setText($("confirm-title"), title(this.#server));
-    setText($("confirm-text"), text(this.#server));
+    setText($("confirm-text"), text(this.#server, this.state().overview.servers));
     const warning = this.#warning();
     setText($("confirm-warning"), warning ?? "");
     show($("confirm-warning"), warning !== null);
@@ -123,7 +122,7 @@ class Actions {
     const { overview, live, age } = this.state();
     if (!live) return `This page is not live: what it shows is ${duration(age)} old.`;
     if (!ACTIONS[this.#action].takesAway) return null;
-    const peers = overview.servers.filter(({ backend }) => backend === this.#server.backend);
+    const peers = unique(overview.servers).filter(({ backend }) => backend === this.#server.backend);
     const up = peers.filter(({ status }) => statusLevel(status) === "ok");
     const isLast = up.length === 1 && nameOf(up[0]) === nameOf(this.#server);
     return isLast ? `It is the only server of ${this.#server.backend} that is up: nobody will answer for it.` : null;

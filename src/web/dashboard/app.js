@@ -19,9 +19,9 @@ function onEvent(name, data) {
   if (name !== "overview") return;
   const before = overview;
   overview = data;
-  extraJobs = extraJobs.filter((job) => !data.jobs.some(({ id }) => id === job.id));
   sessions.add(data);
   announce(changes(before, data));
+  extraJobs = extraJobs.filter((job) => !data.jobs.some(({ id }) => id === job.id));
   render();
 }
 
@@ -82,7 +82,7 @@ function changes(before, after) {
 
 function serverChanges(before, after) {
   const levels = new Map(before.servers.map((server) => [nameOf(server), statusLevel(server.status)]));
-  const changed = after.servers.filter((server) => {
+  const changed = unique(after.servers).filter((server) => {
     const level = levels.get(nameOf(server));
     return level !== undefined && level !== statusLevel(server.status);
   });
@@ -128,9 +128,9 @@ function render() {
 const problemItems = new Map();
 
 function renderCounts() {
-  const all = overview.servers;
+  const all = unique(overview.servers);
   const up = all.filter((server) => statusLevel(server.status) === "ok").length;
-  const unwell = all.filter(isUnwell).length;
+  const unwell = unique(overview.servers.filter(isUnwell)).length;
   $("count").replaceChildren(number(up), el("span", { class: "of" }, ` of ${number(all.length)} up`));
   setText($("count-rest"), unwell ? `${number(unwell)} not well` : "all are well");
   setText($("n-servers"), number(all.length));
@@ -170,7 +170,7 @@ function renderActions() {
 function renderTitle() {
   const { status } = overview.haproxy;
   const level = HAPROXY[status] ?? "unknown";
-  const unwell = overview.servers.filter(isUnwell).length;
+  const unwell = unique(overview.servers.filter(isUnwell)).length;
   const rest = unwell ? `, ${number(unwell)} not well` : "";
   const title = `${{ ok: "✓", warn: "▲", bad: "✕" }[level] ?? "?"} ${status}${rest} – ${overview.host}`;
   if (document.title !== title) document.title = title;

@@ -25,7 +25,7 @@ function updateJob(item, job) {
 }
 
 function renderHolds(servers) {
-  const held = servers.filter((server) => server.hold);
+  const held = unique(servers).filter((server) => server.hold);
   setList($("hold-list"), holdItems, held, nameOf, makeHold, updateHold);
   show($("no-holds"), !held.length);
   setText($("n-holds"), number(held.length));
@@ -40,7 +40,7 @@ function makeHold(server) {
 function updateHold(item, { hold }) {
   const time = item.querySelector("time");
   setAttribute(time, "datetime", hold.since);
-  setText(time, `since ${moment(hold.since)}`);
+  setText(time, hold.since ? `since ${moment(hold.since)}` : "");
   const [reason, by] = item.querySelectorAll("p");
   setText(reason, hold.reason);
   setText(by, `by ${hold.by}`);

@@ -18,7 +18,7 @@ class Servers {
     this.sessions = sessions;
     $("table").addEventListener("click", (event) => {
       const button = event.target.closest(".dots");
-      if (button) onMenu(button, this.get(button.closest("tr").dataset.name));
+      if (button) onMenu(button, this.#rows.get(button.closest("tr").dataset.key).server);
     });
     $("filter").addEventListener("input", (event) => this.filter(event.target.value));
     $("only-unwell").addEventListener("change", (event) => {
@@ -29,12 +29,8 @@ class Servers {
     $("all").addEventListener("click", () => this.#showAll());
   }
 
-  get(name) {
-    return this.#servers.find((server) => nameOf(server) === name) ?? null;
-  }
-
   set(servers) {
-    this.#servers = servers;
+    this.#servers = [...servers].sort((a, b) => byName(a.backend, b.backend) || byName(a.server, b.server));
     this.#render();
   }
 
@@ -50,7 +46,7 @@ class Servers {
 
   #onSight(seen) {
     for (const { target, isIntersecting } of seen) {
-      const row = this.#rows.get(target.dataset.name);
+      const row = this.#rows.get(target.dataset.key);
       if (!row) continue;
       row.isSeen = isIntersecting;
       if (isIntersecting) drawSpark(row.part.spark, this.sessions.of(row.server));
@@ -108,12 +104,11 @@ class Servers {
   }
 
   #renderRows(body, servers) {
-    const names = new Set(servers.map(nameOf));
-    for (const line of [...body.rows].slice(1)) if (!names.has(line.dataset.name)) this.#forget(line);
+    const keys = new Set(servers.map(keyOf));
+    for (const line of [...body.rows].slice(1)) if (!keys.has(line.dataset.key)) this.#forget(line);
     let next = body.rows[0].nextElementSibling;
     for (const server of servers) {
-      const name = nameOf(server);
-      let row = this.#rows.get(name);
+      let row = this.#rows.get(keyOf(server));
       if (!row) row = this.#make(server);
       updateRow(row, server);
       if (row.isSeen) drawSpark(row.part.spark, this.sessions.of(server));
@@ -124,14 +119,14 @@ class Servers {
 
   #make(server) {
     const row = makeRow(server);
-    this.#rows.set(nameOf(server), row);
+    this.#rows.set(keyOf(server), row);
     this.#sight.observe(row.line);
     return row;
   }
 
   #forget(line) {
     this.#sight.unobserve(line);
-    this.#rows.delete(line.dataset.name);
+    this.#rows.delete(line.dataset.key);
     line.remove();
   }
 
@@ -147,7 +142,8 @@ class Servers {
   }
 }
 
-function tally(servers) {
+function tally(group) {
+  const servers = unique(group);
   const up = servers.filter((server) => statusLevel(server.status) === "ok").length;
   return up === servers.length ? count(up, "server") : `${number(up)} of ${count(servers.length, "server")} up`;
 }
@@ -168,7 +164,7 @@ function makeRow(server) {
   };
   const dots = el("button", { type: "button", class: "dots", "aria-haspopup": "menu", "aria-expanded": "false",
     "aria-label": `Actions for ${nameOf(server)}` }, icon("more"));
-  const line = el("tr", { class: "server", role: "row", "data-name": nameOf(server) },
+  const line = el("tr", { class: "server", role: "row", "data-name": nameOf(server), "data-key": keyOf(server) },
     el("th", { scope: "row", role: "rowheader" }, server.server),
     cell("state", "Status", part.status, part.since),
     cell("set", "Set to", part.admin, part.wanted),
@@ -212,7 +208,7 @@ function updateState(element, server) {
 function updateRemark(row, server) {
   const { hold, agrees, remark } = server;
   const lines = [];
-  if (hold) lines.push(["warn", "hold", `Held by ${hold.by}: ${hold.reason}`, `since ${moment(hold.since)}`]);
+  if (hold) lines.push(["warn", "hold", `Held by ${hold.by}: ${hold.reason}`, hold.since ? `since ${moment(hold.since)}` : ""]);
   if (agrees === false) lines.push(["warn", "warn", remark ?? "does not agree", ""]);
   else if (remark) lines.push(["unknown", "unknown", remark, ""]);
   else if (agrees && !hold) lines.push(["ok", null, "agrees", ""]);

@@ -26,8 +26,7 @@ class Sessions {
     for (const server of overview.servers) {
       const name = nameOf(server);
       const values = before.get(name) ?? [];
-      if (server.sessions !== null) values.push(server.sessions);
-      this.#values.set(name, values.slice(-POINTS));
+      this.#values.set(name, server.sessions === null ? values : [...values, server.sessions].slice(-POINTS));
     }
   }
 

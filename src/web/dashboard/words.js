@@ -21,6 +21,7 @@ const day = (date) => `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(d
 
 /** The time of today, or the day before it. */
 function moment(text, now = new Date()) {
+  if (!text) return "";
   const date = new Date(text);
   if (Number.isNaN(date.getTime())) return String(text);
   return day(date) === day(now) ? clock(date) : `${day(date)} ${clock(date)}`;
@@ -28,9 +29,9 @@ function moment(text, now = new Date()) {
 
 const HAPROXY = { HEALTHY: "ok", DEGRADED: "warn", UNHEALTHY: "bad", UNKNOWN: "unknown" };
 const CIRCUIT = {
-  CLOSED: ["ok", "closed", "HAProxy is asked at each check"],
+  CLOSED: ["ok", "closed", "asked at each check"],
   HALF_OPEN: ["warn", "half open", "one question decides"],
-  OPEN: ["bad", "open", "HAProxy is left alone"],
+  OPEN: ["bad", "open", "left alone"],
 };
 
 /** How a server's status in `show stat` is. */
@@ -59,6 +60,12 @@ function serverLevel(server) {
 
 const isUnwell = (server) => ["warn", "bad"].includes(serverLevel(server));
 const nameOf = (server) => `${server.backend}/${server.server}`;
+/** Several programs may stand for one server: each has a row. */
+const keyOf = (server) => `${nameOf(server)}\n${server.program ?? ""}`;
+/** Each server once. */
+const unique = (servers) => [...new Map(servers.map((server) => [nameOf(server), server])).values()];
+/** web2 before web10. */
+const byName = new Intl.Collator("en", { numeric: true }).compare;
 
 /** How an entry of the history is, by what it has become. */
 function entryLevel(to) {
@@ -96,9 +103,11 @@ const ACTIONS = {
   },
   restart: {
     title: (server) => `Restart ${server.program}?`,
-    text: (server) =>
-      `The program ${server.program} stands behind ${nameOf(server)}. It is drained until its sessions have ended, ` +
-      "stopped, started, and gets requests again when it is up.",
+    text: (server, servers) => {
+      const behind = servers.filter(({ program }) => program === server.program).map(nameOf).join(", ");
+      return `The program ${server.program} stands behind ${behind}. It is drained until its sessions have ended, ` +
+        "stopped, started, and gets requests again when it is up.";
+    },
     verb: "Restart",
     takesAway: true,
   },

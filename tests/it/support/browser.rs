@@ -154,6 +154,17 @@ impl Browser {
         value.as_str().unwrap_or_default().to_owned()
     }
 
+    /// What screen readers take an element for.
+    #[track_caller]
+    pub(crate) fn role(&self, selector: &str) -> String {
+        let found = self.post("element", &json!({ "using": "css selector", "value": selector }));
+        let element = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        let mut answer =
+            self.agent.get(format!("{}/element/{element}/computedrole", self.session)).call().unwrap();
+        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        answer["value"].as_str().unwrap().to_owned()
+    }
+
     #[track_caller]
     pub(crate) fn is_shown(&self, selector: &str) -> bool {
         let visible = format!("document.querySelector({})?.checkVisibility() ?? false", json!(selector));

@@ -43,7 +43,7 @@ pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
 #[cfg(feature = "web")]
-pub(crate) use stage::Stage;
+pub(crate) use stage::{BELOW, Stage};
 pub(crate) use supervisord::{Program, Supervisord, World};
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.

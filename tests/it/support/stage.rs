@@ -11,6 +11,9 @@ use std::thread;
 
 use serde_json::Value;
 
+/// A path below which all is, too.
+pub(crate) const BELOW: &str = "/below/this/";
+
 /// It ends with the process: tests are few.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -129,6 +132,8 @@ fn send(streams: &mut Vec<TcpStream>, name: &str, document: &Value) {
 
 fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: PathBuf) {
     let Some(head) = read_head(&mut client) else { return };
+    // As a proxy that has `serve` below a path would do it.
+    let head = head.replacen(&format!(" {BELOW}"), " /", 1);
     let Ok(copy) = client.try_clone() else { return };
     let target: Vec<&str> = head.split(' ').take(2).collect();
     let request = target.join(" ");
