@@ -202,10 +202,10 @@ function setTheme(theme) {
   setAttribute(document.documentElement, "data-theme", theme || null);
 }
 
-$("theme").value = localStorage.getItem("theme") ?? "";
+$("theme").value = ofTheBrowser.get("theme") ?? "";
 setTheme($("theme").value);
 $("theme").addEventListener("change", (event) => {
-  localStorage.setItem("theme", event.target.value);
+  ofTheBrowser.set("theme", event.target.value);
   setTheme(event.target.value);
 });
 
@@ -222,7 +222,8 @@ $("forget").addEventListener("click", () => {
   link.restart();
 });
 $("reconnect").addEventListener("click", () => link.now());
-document.addEventListener("visibilitychange", () => { if (!document.hidden) link.now(); });
-addEventListener("online", () => link.now());
+// Not while the token is asked for: somebody may be typing it.
+document.addEventListener("visibilitychange", () => { if (!document.hidden && $("ask").hidden) link.now(); });
+addEventListener("online", () => { if ($("ask").hidden) link.now(); });
 setInterval(renderLink, 1_000);
 link.run();

@@ -9,10 +9,32 @@ const LAST_PAUSE = 30_000;
 /** Streams end by design. One that lived so long is opened again at once. */
 const LIVED = 5_000;
 
+/** What a browser that keeps nothing refuses is kept until the page is left. */
+class Memory {
+  #here = new Map();
+
+  constructor(area) { this.area = area; }
+
+  #try(action, otherwise) {
+    try {
+      return action(window[this.area]);
+    } catch {
+      return otherwise();
+    }
+  }
+
+  get(key) { return this.#try((area) => area.getItem(key), () => this.#here.get(key) ?? null); }
+  set(key, text) { this.#try((area) => area.setItem(key, text), () => this.#here.set(key, text)); }
+  remove(key) { this.#try((area) => area.removeItem(key), () => this.#here.delete(key)); }
+}
+
+const ofTheTab = new Memory("sessionStorage");
+const ofTheBrowser = new Memory("localStorage");
+
 const token = {
-  get: () => sessionStorage.getItem(TOKEN),
-  set: (text) => sessionStorage.setItem(TOKEN, text),
-  forget: () => sessionStorage.removeItem(TOKEN),
+  get: () => ofTheTab.get(TOKEN),
+  set: (text) => ofTheTab.set(TOKEN, text),
+  forget: () => ofTheTab.remove(TOKEN),
 };
 
 /** What went wrong, in the words of the problem document where there is one. */
@@ -43,8 +65,8 @@ async function ask(path, { method = "GET", accept = "application/json", signal }
     response = await fetch(new URL(path, document.baseURI), {
       method, headers, signal, cache: "no-store", credentials: "same-origin", referrerPolicy: "no-referrer",
     });
-  } catch (error) {
-    throw new Failure(0, signal?.aborted ? "no answer in time" : "serve cannot be reached", null, error);
+  } catch {
+    throw new Failure(0, signal?.aborted ? "no answer in time" : "serve cannot be reached");
   }
   if (!response.ok) throw await failureOf(response);
   return response;
@@ -137,8 +159,10 @@ class Link {
       await this.#read(response);
       this.#lost("serve ended the stream");
     } catch (failure) {
-      this.#lost(failure instanceof Failure ? failure.message : "the connection broke");
+      this.#lost(failure.message);
       if (failure.status === 401) return failure;
+      // What is no failure of the way is one of this page.
+      if (!(failure instanceof Failure)) console.error(failure);
     } finally {
       clearInterval(watchdog);
     }
@@ -152,7 +176,7 @@ class Link {
     this.onOpen();
     this.onChange();
     for (;;) {
-      const { done, value } = await text.read();
+      const { done, value } = await text.read().catch(() => { throw new Failure(0, "the connection broke"); });
       if (done) return;
       this.seen = Date.now();
       events.push(value);

@@ -1,4 +1,4 @@
-//! A real browser without a screen: Chromium, driven over WebDriver (W3C), which is JSON over HTTP.
+//! A real browser without a screen: Chromium, driven over `WebDriver` (W3C), which is JSON over HTTP.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -32,7 +32,7 @@ pub(crate) struct Browser {
     agent: ureq::Agent,
     driver: Child,
     session: String,
-    _profile: TempDir,
+    profile: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -63,7 +63,7 @@ impl Browser {
         let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
         let agent = config.timeout_global(Some(2 * DEADLINE)).build().new_agent();
         let session = format!("http://127.0.0.1:{port}");
-        let mut browser = Self { agent, driver, session, _profile: profile, _turn: turn };
+        let mut browser = Self { agent, driver, session, profile, _turn: turn };
         eventually("chromedriver", || browser.agent.get(format!("{}/status", browser.session)).call().ok());
         browser.begin();
         browser.post("url", &json!({ "url": url }));
@@ -71,13 +71,13 @@ impl Browser {
     }
 
     fn begin(&mut self) {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         // In a container, root has no sandbox, and /dev/shm is small.
         let args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", &profile];
         let options =
             json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
         let session = self.post("session", &json!({ "capabilities": { "alwaysMatch": options } }));
-        self.session += &format!("/session/{}", session["sessionId"].as_str().expect(INSTALL));
+        self.session = format!("{}/session/{}", self.session, session["sessionId"].as_str().expect(INSTALL));
     }
 
     #[track_caller]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -45,7 +45,7 @@ impl Stage {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (script, serve) = (Arc::clone(&script), serve.clone());
-                thread::spawn(move || answer(stream, &script, serve));
+                thread::spawn(move || answer(stream, &script, &serve));
             }
         });
         stage
@@ -130,7 +130,7 @@ fn send(streams: &mut Vec<TcpStream>, name: &str, document: &Value) {
     streams.retain_mut(|stream| write!(stream, "{:x}\r\n{event}\r\n", event.len()).is_ok());
 }
 
-fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: PathBuf) {
+fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: &Path) {
     let Some(head) = read_head(&mut client) else { return };
     // As a proxy that has `serve` below a path would do it.
     let head = head.replacen(&format!(" {BELOW}"), " /", 1);
@@ -152,7 +152,7 @@ fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: PathBuf) {
         let _ = client.write_all(reply(*status, header, document).as_bytes());
     } else {
         drop(script);
-        bridge(client, &head, &serve);
+        bridge(&client, &head, serve);
     }
 }
 
@@ -203,7 +203,7 @@ fn open_stream(script: &mut Script, mut client: TcpStream) {
 }
 
 /// The request goes to `serve`, and bytes both ways until one of them ends.
-fn bridge(client: TcpStream, head: &str, serve: &Path) {
+fn bridge(client: &TcpStream, head: &str, serve: &Path) {
     let Ok(mut peer) = UnixStream::connect(serve) else { return };
     let lines = head.trim_end().lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head = lines.map(|line| format!("{line}\r\n")).collect::<String>() + "Connection: close\r\n\r\n";
@@ -215,7 +215,7 @@ fn bridge(client: TcpStream, head: &str, serve: &Path) {
         let _ = std::io::copy(&mut from_client, &mut to_peer);
         let _ = to_peer.shutdown(Shutdown::Both);
     });
-    let mut to_client = &client;
+    let mut to_client = client;
     let _ = std::io::copy(&mut peer, &mut to_client);
     let _ = client.shutdown(Shutdown::Both);
 }
