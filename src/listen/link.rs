@@ -121,7 +121,9 @@ impl Link {
         }
         let notes = self.reconciler.finish(now, step, result);
         let taken = Instant::now();
-        notes.iter().for_each(|note| self.tally.note(taken, note));
+        for note in &notes {
+            self.tally.note(taken, note);
+        }
         self.tell(notes.into_iter().filter(|note| !(dry && matches!(note, Note::Told { .. }))));
     }
 

@@ -568,6 +568,7 @@ fn a_real_prometheus_takes_openmetrics() {
 #[test]
 fn events_have_room_for_64_clients_and_others_are_told_so() {
     let world = World::idle(&["web1"]);
+    world.expect_running("web1");
     let serve = serve(&world, &[]);
     let mut clients: Vec<Events> = (0..64).map(|_| Events::connect(&serve)).collect();
     let head = [&*format!("Authorization: Bearer {TOKEN}")];

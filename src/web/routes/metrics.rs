@@ -19,6 +19,7 @@ use crate::health::write_own;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 use crate::web::App;
 use crate::web::exposition::{open_metrics, wants_open_metrics};
+use crate::web::listener_file::ListenerFile;
 use crate::web::openapi::Problems;
 
 /// What every Prometheus takes, whatever it asks for first.
@@ -55,7 +56,7 @@ fn pieces(app: &App) -> Vec<Bytes> {
     write_own(&health, &mut own);
     write_requests(app, &mut own);
     write_messages(app, &mut own);
-    let listener = app.listener_file.as_ref().map(|file| file.metrics());
+    let listener = app.listener_file.as_ref().map(ListenerFile::metrics);
     if let Some(metrics) = &listener {
         write_listener_up(metrics.is_some(), &mut own);
     }
