@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::note::near_names;
-use super::{Breaker, BreakerSettings, Note, Wish};
+use super::{Breaker, BreakerSettings, Circuit, Note, Wish};
 use crate::haproxy::{
     AdminState, Command, Held, Kind, Refusal, ReplyError, ServerRef, ServerState, StatRow, Survey, accepted,
 };
@@ -519,6 +519,17 @@ impl Reconciler {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.pending().next().is_none() && self.unexplained.is_empty()
+    }
+
+    /// What the circuit breaker lets through.
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        self.breaker.circuit()
+    }
+
+    /// What is wanted of each server.
+    pub fn wanted(&self) -> impl Iterator<Item = (&ServerRef, AdminState)> {
+        self.servers.iter().map(|(name, server)| (name, server.wanted))
     }
 
     /// What HAProxy has not taken yet.

@@ -103,7 +103,10 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     }
     match (haproxy, listen) {
         (Some(haproxy), Some(listen)) if problems.is_empty() => Ok(All {
-            web: web_settings(args, listen, keys, &haproxy),
+            web: web::Settings {
+                listener_metrics: programs.listener_metrics.clone(),
+                ..web_settings(args, listen, keys, &haproxy)
+            },
             health: health_settings(args, haproxy, action),
             messages,
             programs,
@@ -143,6 +146,7 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys, haproxy: &Endpoint
         tallies: None,
         host: host_name(),
         haproxy: haproxy.to_string(),
+        listener_metrics: None,
     }
 }
 

@@ -35,6 +35,20 @@ pub struct Status {
 }
 
 impl Kind {
+    /// For machines: the words of HAProxy's own exporter, and those that it has none for.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::NoCheck => "NO_CHECK",
+            Self::Nolb => "NOLB",
+            Self::Drain => "DRAIN",
+            Self::Down => "DOWN",
+            Self::Maint | Self::MaintVia | Self::MaintResolution => "MAINT",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
     /// Whether HAProxy sends new requests there.
     #[must_use]
     pub fn is_serving(self) -> bool {

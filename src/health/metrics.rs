@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::{Health, Reading, Status};
 use crate::agent::Circuit;
-use crate::haproxy::Kind;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 
 /// A family of metrics and its samples, each with the value of its one label.
@@ -128,21 +127,8 @@ pub(super) fn write_servers(reading: &Reading, out: &mut Vec<u8>) {
         labels.clear();
         write_label(&mut labels, "proxy", row.server.backend());
         write_label(&mut labels, "server", row.server.server());
-        write_label(&mut labels, "state", state(row.status.kind));
+        write_label(&mut labels, "state", row.status.kind.word());
         write_sample(out, NAME, [&*labels], 1);
-    }
-}
-
-/// The words of HAProxy's own exporter, and those that it has none for.
-pub(super) fn state(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Up => "UP",
-        Kind::NoCheck => "NO_CHECK",
-        Kind::Nolb => "NOLB",
-        Kind::Drain => "DRAIN",
-        Kind::Down => "DOWN",
-        Kind::Maint | Kind::MaintVia | Kind::MaintResolution => "MAINT",
-        Kind::Unknown => "UNKNOWN",
     }
 }
 

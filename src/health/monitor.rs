@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use log::{debug, error, info, warn};
 
 use super::bell::Bell;
-use super::metrics::{state, write_servers};
+use super::metrics::write_servers;
 use super::recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
 use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
 use super::validation::Imprint;
@@ -362,7 +362,7 @@ impl Rounds {
         let transitions = self.transitions.observe(now, &reading.rows);
         for transition in &transitions {
             debug!("haproxy {}: {transition}", self.settings.haproxy);
-            *self.counters.transitions.entry(state(transition.to.kind)).or_default() += 1;
+            *self.counters.transitions.entry(transition.to.kind.word()).or_default() += 1;
         }
         self.tell(&transitions.into_iter().map(News::Server).collect::<Vec<_>>());
         self.error_rate = self.compare_errors(&reading, now);

@@ -8,6 +8,7 @@ use log::{debug, info, log, warn};
 use mio::{Registry, Token, Waker};
 
 use super::Settings;
+use super::tally::LinkTally;
 use crate::agent::{Answer, Note, Reconciler, Step, Trouble, Wanted, Wish};
 use crate::haproxy::{Info, ServerRef, Survey};
 use crate::net::{Caller, Endpoint, Limits, Outcome, Question};
@@ -31,6 +32,7 @@ pub(super) struct Link {
     identity: Identity,
     transitions: Transitions,
     warned_of_processes: bool,
+    tally: LinkTally,
 }
 
 impl Link {
@@ -52,16 +54,19 @@ impl Link {
             identity: Identity::default(),
             transitions: Transitions::default(),
             warned_of_processes: false,
+            tally: LinkTally::new(&endpoint.to_string()),
         }
     }
 
     pub(super) fn want(&mut self, wish: &Wish) {
         debug!("{}: `{}` should be {}", self.name, wish.server, wish.state);
+        self.tally.want(Instant::now(), &wish.server, wish.state);
         self.reconciler.want(wish);
     }
 
     /// Leaves a server as it is.
     pub(super) fn forget(&mut self, server: &ServerRef) {
+        self.tally.forget(server);
         self.reconciler.forget(server);
     }
 
@@ -111,7 +116,14 @@ impl Link {
             self.report(now, survey, wanted);
         }
         let dry = self.dry_run && matches!(step, Step::Set { .. });
+        if !dry {
+            self.tally.command(step, &result);
+        }
         let notes = self.reconciler.finish(now, step, result);
+        let taken = Instant::now();
+        for note in &notes {
+            self.tally.note(taken, note);
+        }
         self.tell(notes.into_iter().filter(|note| !(dry && matches!(note, Note::Told { .. }))));
     }
 
@@ -129,6 +141,7 @@ impl Link {
         }
         for transition in self.transitions.observe(now, &survey.rows) {
             if self.report_all || wanted.has_server(&transition.server) {
+                self.tally.transition(transition.to.kind);
                 self.tell_transition(&transition);
             }
         }
@@ -173,6 +186,11 @@ impl Link {
     pub(super) fn has_tried(&self, now: Instant, servers: &[ServerRef]) -> bool {
         let is_slow = self.caller.begun().is_some_and(|begun| now >= begun + PATIENCE);
         is_slow || servers.iter().all(|server| self.reconciler.has_tried(now, server))
+    }
+
+    /// What was counted, and how things stand.
+    pub(super) fn account(&self) -> (&LinkTally, &Reconciler) {
+        (&self.tally, &self.reconciler)
     }
 
     /// Whether HAProxy has taken all that is wanted.

@@ -3,9 +3,11 @@
 
 mod inquirer;
 mod link;
+mod metrics_file;
 mod orders;
 mod pids;
 mod sequence;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,9 +24,11 @@ use thiserror::Error;
 
 use self::inquirer::{Inquirer, News};
 use self::link::{Link, PATIENCE};
+use self::metrics_file::MetricsFile;
 use self::orders::Orders;
 use self::pids::Pids;
 use self::sequence::Sequence;
+use self::tally::Tally;
 use crate::agent::{Actions, Life, Mapping, Mark, ReconcilerSettings, Staleness, Wanted, Wish, similar};
 use crate::haproxy::{NameError, ServerRef};
 use crate::net::Endpoint;
@@ -107,6 +111,8 @@ struct Listener {
     answer: Option<PendingAnswer>,
     supervisord_stops: bool,
     leaving: Option<Leaving>,
+    tally: Tally,
+    metrics_file: Option<MetricsFile>,
 }
 
 struct PendingAnswer {
@@ -170,6 +176,8 @@ impl Listener {
             answer: None,
             supervisord_stops: false,
             leaving: None,
+            tally: Tally::default(),
+            metrics_file: settings.metrics_file.clone().and_then(|path| metrics_file(path, now)),
             poll,
             channel,
             signals,
@@ -194,11 +202,18 @@ impl Listener {
             // The peers were told; now the log may take its time.
             log::logger().flush();
             done?;
+            self.tell_metrics(Instant::now());
         }
         for leftover in self.links.iter().flat_map(Link::leftovers) {
             warn!("{leftover}");
         }
         Ok(())
+    }
+
+    fn tell_metrics(&mut self, now: Instant) {
+        if let Some(file) = &mut self.metrics_file {
+            file.offer(now, || self.tally.text(&self.links));
+        }
     }
 
     fn sort(&mut self, events: &Events) -> Found {
@@ -263,6 +278,7 @@ impl Listener {
 
     fn follow_event(&mut self, now: Instant, event: &Event) {
         let header = &event.header;
+        self.tally.event(&header.event_name);
         debug!("event {} (serial {:?}): {}", header.event_name, header.serial, shown(&event.topic));
         if let Some(gap) = self.sequence.observe(header.pool_serial) {
             log!(gap.level(), "{gap}; asking supervisord for all states");
@@ -359,6 +375,7 @@ impl Listener {
 
     fn follow_death(&mut self, pid: Pid) {
         if let Some((name, wishes)) = self.wanted.died(pid) {
+            self.tally.death();
             info!("program `{name}` has ended (pid {pid})");
             self.wish(&wishes);
         }
@@ -562,9 +579,15 @@ impl Listener {
         let answer = self.answer.as_ref().map(|answer| answer.until);
         let leaving = self.leaving.as_ref().map(|leaving| leaving.deadline);
         let claims = self.wanted.claims_due_at();
-        let due = links.chain(inquirer).chain(answer).chain(leaving).chain(claims).min()?;
+        let metrics = self.metrics_file.as_ref().map(MetricsFile::due_at);
+        let due = links.chain(inquirer).chain(answer).chain(leaving).chain(claims).chain(metrics).min()?;
         Some(due.saturating_duration_since(now))
     }
+}
+
+fn metrics_file(path: PathBuf, now: Instant) -> Option<MetricsFile> {
+    let shown = path.display().to_string();
+    MetricsFile::new(path, now).map_err(|error| warn!("metrics file {shown}: no thread for it: {error}")).ok()
 }
 
 /// Registers stdin; `true` where it is a regular file or a device, which epoll refuses and which can always be

@@ -11,7 +11,7 @@ use crate::supervisor::ProcessState;
 const STATES: [AdminState; 3] = [AdminState::Ready, AdminState::Drain, AdminState::Maint];
 
 /// Appends what is wanted and seen of each server, whether the two agree, and the states of programs.
-pub fn write_overview(overview: &Overview, out: &mut Vec<u8>) {
+pub(super) fn write_overview(overview: &Overview, out: &mut Vec<u8>) {
     let servers = by_server(overview);
     let help = "What programs and holds want of a server: 1 for the state that it is to have.";
     write_states(out, "supervisor_haproxy_server_wanted", help, &servers, |view| view.wanted);

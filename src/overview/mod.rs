@@ -12,7 +12,6 @@ mod view;
 
 pub use desk::{Commands, Declined, Desk};
 pub use job::{Action, Job, JobState, Subject};
-pub use metrics::write_overview;
 pub use observer::{Observer, Settings, Watch};
 pub use programs::ProgramChange;
 pub use sessions::Sessions;

@@ -1,9 +1,10 @@
 //! What is published: one value, whole, that nobody changes any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Sessions;
+use super::metrics::write_overview;
 use crate::agent::rollout::Sight;
 use crate::agent::{Accord, Hold, Standing, roster, standings};
 use crate::control::Site;
@@ -24,6 +25,8 @@ pub struct Overview {
     pub problems: Vec<String>,
     /// Of the last checks.
     pub sessions: Arc<Sessions>,
+    /// The same as metrics, made when they are asked for.
+    pub(super) metrics: OnceLock<Arc<[u8]>>,
 }
 
 /// Somebody who is asked.
@@ -90,6 +93,16 @@ impl Overview {
         let check = health.check.as_ref();
         let problem = check.and_then(|check| check.error.clone());
         Self { servers: servers.collect(), problems: problem.into_iter().collect(), ..Self::default() }
+    }
+
+    /// In Prometheus' text format; made once.
+    #[must_use]
+    pub fn exposition(&self) -> Arc<[u8]> {
+        Arc::clone(self.metrics.get_or_init(|| {
+            let mut out = Vec::new();
+            write_overview(self, &mut out);
+            out.into()
+        }))
     }
 
     /// A server by its names.

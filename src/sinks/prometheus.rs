@@ -11,6 +11,8 @@ pub enum MetricKind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Counters of how many values were at most so large, their number and their sum.
+    Histogram,
 }
 
 impl MetricKind {
@@ -18,6 +20,7 @@ impl MetricKind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }

@@ -6,7 +6,9 @@ mod auth;
 mod connections;
 mod documents;
 mod events;
+mod exposition;
 mod listener;
+mod listener_file;
 mod openapi;
 mod overview;
 mod problem;
@@ -14,6 +16,7 @@ mod routes;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +36,7 @@ use crate::overview::Watch as OverviewWatch;
 use connections::Limits;
 use events::Feed;
 use listener::Listener;
+use listener_file::ListenerFile;
 
 /// Whom to serve, and how many of them.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Settings {
     pub host: String,
     /// HAProxy's admin socket, in words.
     pub haproxy: String,
+    /// Where the listener tells its metrics.
+    pub listener_metrics: Option<PathBuf>,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -82,6 +88,7 @@ struct App {
     tallies: Option<Tallies>,
     host: String,
     haproxy: String,
+    listener_file: Option<ListenerFile>,
     overview: Arc<OverviewWatch>,
     feed: Feed,
     /// Whether all is to end, for what is asynchronous.
@@ -99,9 +106,23 @@ impl App {
         settings: Settings,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let Settings { keys, telex, tallies, host, haproxy, .. } = settings;
+        let Settings { keys, telex, tallies, host, haproxy, listener_metrics, .. } = settings;
+        let listener_file = listener_metrics.map(ListenerFile::new);
         let (feed, stopping, requests) = (Feed::default(), Bell::default(), Mutex::default());
-        Self { watch, keys, telex, tallies, host, haproxy, overview, feed, stop, stopping, requests }
+        Self {
+            watch,
+            keys,
+            telex,
+            tallies,
+            host,
+            haproxy,
+            listener_file,
+            overview,
+            feed,
+            stop,
+            stopping,
+            requests,
+        }
     }
 
     fn count(&self, route: &str, status: u16) {

@@ -12,7 +12,7 @@ use super::documents::{CONNECTION_RATE, CURRENT, CircuitState, LIMIT, MAX_PROBLE
 use crate::agent::Hold;
 use crate::haproxy::AdminState;
 use crate::health::Health;
-use crate::overview::{Job, JobState, Overview, Peer, ServerView};
+use crate::overview::{Desk, Job, JobState, Overview, Peer, ServerView};
 use crate::supervisor::ProcessDetails;
 
 /// Programs beside their servers, HAProxy, supervisord, and what was asked for.
@@ -216,7 +216,7 @@ pub(super) fn why_no_actions(app: &App) -> Option<&'static str> {
 impl OverviewDocument {
     pub(super) fn of(app: &App) -> Self {
         let (health, overview, now) = (app.watch.latest(), app.overview.latest(), Timestamp::now());
-        let jobs = app.overview.desk().map(|desk| desk.jobs()).unwrap_or_default();
+        let jobs = app.overview.desk().map(Desk::jobs).unwrap_or_default();
         let why = why_no_actions(app);
         let Overview { supervisord, servers, problems, .. } = &*overview;
         Self {

@@ -1,6 +1,7 @@
 //! `serve` beside a real supervisord, a real HAProxy and the listener: programs beside their servers, events, and the
 //! operator's commands over HTTP.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, DEADLINE, Serve, TOKEN, World, eventually, for_a_while};
+use crate::support::{
+    Answer, DEADLINE, Program, Running, Serve, TOKEN, World, eventually, for_a_while, free_port,
+};
 
 /// `serve` that knows the world's programs.
 fn serve(world: &World, options: &[&str]) -> Serve {
@@ -326,7 +329,7 @@ fn a_serve_without_a_token_shows_all_and_does_nothing() {
         "--supervisor-conf",
         "supervisord.conf",
     ];
-    let running = crate::support::Running::start(world.directory(), &words);
+    let running = Running::start(world.directory(), &words);
     let document = eventually("the program", || {
         let document = Serve::get_at(&socket, "/api/overview")?.expect(200).json();
         (server(&document, "web1")["agrees"] == true).then_some(document)
@@ -384,4 +387,227 @@ fn while_the_circuit_is_open_haproxy_is_left_alone_and_programs_are_shown() {
         server(document, "web1")["programState"] == "STOPPED"
     });
     assert_eq!(document["haproxy"]["circuitState"], "OPEN");
+}
+
+// --- metrics
+
+/// What the listener tells of itself, as `serve` passes it on.
+fn metrics(serve: &Serve) -> String {
+    serve.get("/metrics").expect(200).body
+}
+
+#[test]
+fn metrics_tell_programs_servers_and_the_listener() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("listener.prom");
+    let options = format!("--metrics-file {}", file.display());
+    let world = World::new(&["web1", "web2"].map(Program::idle), &options, "*=app/*");
+    world.expect_running("web1");
+    world.expect_running("web2");
+    // The configuration tells where it is.
+    let serve = serve(&world, &[]);
+    let wanted = "supervisor_haproxy_server_wanted{proxy=\"app\",server=\"web1\",state=\"ready\"} 1\n";
+    let text = eventually("metrics of both", || {
+        Some(metrics(&serve)).filter(|text| {
+            text.contains(wanted)
+                && text.contains("supervisor_haproxy_listener_up 1\n")
+                && text.contains("supervisor_haproxy_server_agrees{proxy=\"app\",server=\"web2\"} 1\n")
+                && text.contains("event=\"PROCESS_STATE_RUNNING\"} ")
+        })
+    });
+    let place = format!("haproxy=\"unix://{}\"", world.haproxy.socket.display());
+    for line in [
+        "supervisor_haproxy_server_seen{proxy=\"app\",server=\"web1\",state=\"maint\"} 0\n",
+        "supervisor_haproxy_program_state{group=\"web1\",program=\"web1\",state=\"RUNNING\"} 1\n",
+        "supervisor_haproxy_supervisord_up 1\n",
+        &format!("supervisor_haproxy_listener_breaker_state{{{place},state=\"CLOSED\"}} 1\n"),
+        &format!("supervisor_haproxy_listener_servers_wanted{{{place},state=\"ready\"}} 2\n"),
+        &format!("supervisor_haproxy_listener_servers_pending{{{place}}} 0\n"),
+        &format!("supervisor_haproxy_listener_commands_total{{{place},command=\"set\",result=\"done\"}} "),
+        &format!("supervisor_haproxy_listener_reconcile_seconds_bucket{{{place},le=\"+Inf\"}} "),
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    check_metrics(&text);
+    is_open_metrics(&open_metrics(&serve));
+    // Of a listener that is gone, or of somebody else, nothing is told.
+    world.supervisord.ctl(&["stop", "listener"]);
+    std::fs::write(&file, "supervisor_haproxy_up 1\n").unwrap();
+    let text = metrics(&serve);
+    assert!(
+        text.contains("supervisor_haproxy_listener_up 0\n") && !text.contains("listener_events_total"),
+        "{text}"
+    );
+    assert!(serve.log().contains("listener.prom: line 1: a sample of another metric"), "{}", serve.log());
+    world.supervisord.ctl(&["stop", "web2"]);
+    eventually("a program that is stopped", || {
+        metrics(&serve).contains("program=\"web2\",state=\"STOPPED\"} 1\n").then_some(())
+    });
+    assert!(
+        metrics(&serve).contains("server_agrees{proxy=\"app\",server=\"web2\"} 0\n"),
+        "nobody has set it"
+    );
+}
+
+fn check_metrics(text: &str) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    crate::support::check_metrics(file.path());
+}
+
+fn open_metrics(serve: &Serve) -> String {
+    let answer = serve
+        .ask("GET", "/metrics", &["Accept: application/openmetrics-text; version=1.0.0"], "")
+        .expect(200);
+    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(answer.headers["vary"], "Accept");
+    answer.body
+}
+
+/// Holds a text to the rules of OpenMetrics 1.0 that matter here.
+#[track_caller]
+fn is_open_metrics(text: &str) {
+    let text = text.strip_suffix("# EOF\n").expect("the end is marked");
+    let (mut families, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let (mut family, mut kind) = ("", "");
+    let mut samples: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split_once(' ').unwrap().0;
+            assert!(families.insert(family), "{family} is there twice");
+            let help = rest.replace("\\\"", "");
+            assert!(!help.contains('"'), "a quote is escaped: {line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, told) = rest.split_once(' ').unwrap();
+            assert_eq!(name, family, "{line}");
+            kind = told;
+            samples = match kind {
+                "counter" => {
+                    assert!(!family.ends_with("_total"), "{line}");
+                    vec![format!("{family}_total")]
+                }
+                "histogram" => ["_bucket", "_sum", "_count"].map(|end| format!("{family}{end}")).into(),
+                "gauge" | "unknown" => vec![family.to_owned()],
+                other => panic!("{other}"),
+            };
+            for sample in &samples {
+                assert!(taken.insert(sample.clone()), "{sample} would be of two families");
+            }
+        } else {
+            assert!(!line.is_empty() && !line.starts_with('#'), "{line}");
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(samples.iter().any(|sample| sample == name), "{line} below {family} {kind}");
+            let value: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+            assert!(kind != "counter" || value >= 0.0, "{line}");
+            if let Some((_, bound)) = line.split_once("le=\"") {
+                assert!(
+                    bound.starts_with("+Inf") || bound.split('"').next().unwrap().contains('.'),
+                    "{line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_real_prometheus_takes_openmetrics() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let (port, own) = (free_port(), free_port());
+    let words = [
+        "serve",
+        "--listen",
+        &format!("127.0.0.1:{port}"),
+        "--socket",
+        world.haproxy.socket.to_str().unwrap(),
+        "--supervisor-conf",
+        "supervisord.conf",
+        "--check-interval",
+        "0.2",
+    ];
+    let running = Running::start(world.directory(), &words);
+    let configuration = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: serve\n  static_configs:\n  \
+         - targets: ['127.0.0.1:{port}']\n"
+    );
+    std::fs::write(world.directory().join("prometheus.yml"), configuration).unwrap();
+    let mut prometheus = std::process::Command::new("prometheus")
+        .current_dir(world.directory())
+        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
+        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .expect("prometheus is in Debian's package of that name, and run-tests installs it");
+    let query = |text: &str| {
+        let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{own}")).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head = format!("GET /api/v1/query?query={text} HTTP/1.0\r\n\r\n");
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok()?;
+        let answer: Value = serde_json::from_str(&Answer::parse(&bytes)?.body).ok()?;
+        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
+    };
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually("a scrape", || query("up").filter(|up| up == "1"));
+        eventually("what is wanted", || {
+            query("supervisor_haproxy_server_wanted%7Bserver=%22web1%22,state=%22ready%22%7D")
+                .filter(|value| value == "1")
+        });
+        // A counter under the name that it has in both forms.
+        eventually("a counter", || query("supervisor_haproxy_http_requests_total%7Broute=%22/metrics%22%7D"))
+    }));
+    let _ = prometheus.kill();
+    let _ = prometheus.wait();
+    drop(running);
+    assert!(found.is_ok(), "prometheus did not take it");
+}
+
+// --- many clients, and bad ones
+
+#[test]
+fn events_have_room_for_64_clients_and_others_are_told_so() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    let mut clients: Vec<Events> = (0..64).map(|_| Events::connect(&serve)).collect();
+    let head = [&*format!("Authorization: Bearer {TOKEN}")];
+    let refused = serve.ask("GET", "/api/events", &head, "").expect(503);
+    refused.is_problem("64 clients listen already");
+    assert_eq!(refused.headers["retry-after"], "5");
+    serve.get("/healthz").expect(200);
+    for client in &mut clients {
+        client.expect("the beginning", |event| event["haproxy"]["address"].is_string());
+    }
+    // All hear of a change, and who leaves makes room.
+    world.supervisord.ctl(&["stop", "web1"]);
+    for client in &mut clients {
+        client.expect("the change", |event| server(event, "web1")["programState"] == "STOPPED");
+    }
+    drop(clients);
+    eventually("room again", || {
+        let mut stream = serve.connect();
+        let head = format!("GET /api/events HTTP/1.1\r\nHost: x\r\n{}\r\n\r\n", head[0]);
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut bytes = [0; 12];
+        stream.read_exact(&mut bytes).unwrap();
+        (&bytes == b"HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
+fn no_more_than_one_overview_is_sent_in_a_second() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    // Ten checks a second.
+    let serve = serve(&world, &[]);
+    let mut events = Events::connect(&serve);
+    events.next().unwrap();
+    events.next().unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        events.next().unwrap();
+    }
+    // The least time: a busy machine makes it more. What was sent before may have come late.
+    assert!(begun.elapsed() > Duration::from_millis(1900), "{:?}", begun.elapsed());
 }

@@ -401,14 +401,20 @@ fn each_operation_of_the_document_answers_as_it_says() {
     let ask_all = |expected: &[(&str, u16)]| {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
+                // It does not end.
+                if path == "/api/events" {
+                    continue;
+                }
                 let method = method.to_uppercase();
                 let is_closed = operation.get("security").is_some();
                 let stranger = serve.ask(&method, path, &[], "");
                 assert_eq!(stranger.status == 401, is_closed, "{path}: {stranger:?}");
                 is_as_documented(&document, operation, path, &stranger);
                 let answer = serve.ask_as_admin(&method, path, &[], "");
+                // A serve that knows no programs runs no commands.
+                let usual = if path.contains('{') { if method == "GET" { 404 } else { 403 } } else { 200 };
                 let other =
-                    expected.iter().find(|(other, _)| other == path).map_or(200, |(_, status)| *status);
+                    expected.iter().find(|(other, _)| other == path).map_or(usual, |(_, status)| *status);
                 assert_eq!(answer.status, other, "{path}: {answer:?}");
                 is_as_documented(&document, operation, path, &answer);
             }
@@ -419,6 +425,6 @@ fn each_operation_of_the_document_answers_as_it_says() {
     haproxy.stop();
     serve.expect("an open circuit", |health| health["circuitState"] == "OPEN");
     ask_all(&[(recover, 502), ("/tick", 415), ("/readyz", 503), ("/api/health/haproxy/stats", 503)]);
-    assert_eq!(document["paths"].as_object().unwrap().len(), 10);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 18);
     assert!(!serve.log().contains(TOKEN) && !serve.log().contains(ADMIN_KEY));
 }

@@ -35,8 +35,13 @@ fn the_table_of_endpoints_is_that_of_the_document() {
 
 #[test]
 fn the_table_of_metrics_has_each_of_them() {
-    let sources = ["src/health/metrics.rs", "src/web/routes/metrics.rs"].map(read).concat();
-    let code = sources.split("#[cfg(test)]").next().unwrap().to_owned() + &read("src/web/routes/metrics.rs");
+    let files = [
+        "src/health/metrics.rs",
+        "src/overview/metrics.rs",
+        "src/listen/tally.rs",
+        "src/web/routes/metrics.rs",
+    ];
+    let code = files.map(|file| read(file).split("#[cfg(test)]").next().unwrap().to_owned()).concat();
     let told = found("(?m)^``(supervisor_haproxy_[a-z_]+)", &between("\nMetrics\n", "\nTokens\n"));
     assert_eq!(told, found("\"(supervisor_haproxy_[a-z_]+)\"", &code));
 }

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use tokio::task::spawn_blocking;
@@ -17,28 +18,57 @@ use crate::alerts::Tallies;
 use crate::health::write_own;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 use crate::web::App;
+use crate::web::exposition::{open_metrics, wants_open_metrics};
+use crate::web::listener_file::ListenerFile;
 use crate::web::openapi::Problems;
 
 /// What every Prometheus takes, whatever it asks for first.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Metrics in Prometheus' text format
+/// Metrics for Prometheus
+///
+/// As OpenMetrics 1.0 for who prefers that, otherwise in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "metrics",
-    responses((status = 200, description = "All of them", body = String, content_type = "text/plain"), Problems))]
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    responses(
+        (status = 200, description = "All of them",
+            content((String = "text/plain"), (String = "application/openmetrics-text"))),
+        Problems))]
+pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let is_open = wants_open_metrics(&headers);
     // The first scrape of a check may have to write them, which takes a moment.
     let pieces = spawn_blocking(move || {
-        let health = app.watch.latest();
-        let mut own = Vec::new();
-        write_own(&health, &mut own);
-        write_requests(&app, &mut own);
-        write_messages(&app, &mut own);
-        [Bytes::from(own), Bytes::from_owner(app.watch.exposition(&health))]
+        let pieces = pieces(&app);
+        if is_open { open_metrics(&pieces) } else { pieces }
     });
+    let kind = if is_open { OPEN_METRICS } else { TEXT };
     match pieces.await {
-        Ok(pieces) => ([(CONTENT_TYPE, TEXT)], Body::new(Pieces(pieces.into()))).into_response(),
+        Ok(pieces) => {
+            ([(CONTENT_TYPE, kind), (VARY, "Accept")], Body::new(Pieces(pieces.into()))).into_response()
+        }
         Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+fn pieces(app: &App) -> Vec<Bytes> {
+    let health = app.watch.latest();
+    let mut own = Vec::new();
+    write_own(&health, &mut own);
+    write_requests(app, &mut own);
+    write_messages(app, &mut own);
+    let listener = app.listener_file.as_ref().map(ListenerFile::metrics);
+    if let Some(metrics) = &listener {
+        write_listener_up(metrics.is_some(), &mut own);
+    }
+    let overview = Bytes::from_owner(app.overview.latest().exposition());
+    let haproxy = Bytes::from_owner(app.watch.exposition(&health));
+    [Bytes::from(own), overview].into_iter().chain(listener.flatten()).chain([haproxy]).collect()
+}
+
+fn write_listener_up(is_up: bool, out: &mut Vec<u8>) {
+    const NAME: &str = "supervisor_haproxy_listener_up";
+    write_family(out, NAME, MetricKind::Gauge, "Whether the listener has told its metrics lately.");
+    write_sample(out, NAME, [], u8::from(is_up));
 }
 
 fn write_requests(app: &App, out: &mut Vec<u8>) {
