@@ -8,7 +8,7 @@ use clap::ValueHint;
 use super::args::{LogFormat, duration, switch};
 
 pub(super) const SERVE: &str = "\
-Paths: /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
+Paths: / (the dashboard), /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
 token and admin key), /api/overview, /api/overview/sessions, /api/events, /api/servers/BACKEND/SERVER/ready, drain and \
 maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
 The token is in --token-file or in the variable SUPERVISOR_HAPROXY_SERVE_TOKEN, the admin key in --admin-key-file or in \

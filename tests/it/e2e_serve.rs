@@ -425,6 +425,6 @@ fn each_operation_of_the_document_answers_as_it_says() {
     haproxy.stop();
     serve.expect("an open circuit", |health| health["circuitState"] == "OPEN");
     ask_all(&[(recover, 502), ("/tick", 415), ("/readyz", 503), ("/api/health/haproxy/stats", 503)]);
-    assert_eq!(document["paths"].as_object().unwrap().len(), 18);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 19);
     assert!(!serve.log().contains(TOKEN) && !serve.log().contains(ADMIN_KEY));
 }
