@@ -104,7 +104,7 @@ _supervisor__haproxy() {
 
     case "${cmd}" in
         supervisor__haproxy)
-            opts="-v -q -h -V --poll-interval --timeout --action --enforce --no-gate --no-sync --sync-interval --report-all --dry-run --holds-file --breaker-threshold --breaker-reset --log-format --verbose --quiet --help --version status ready drain maint restart stop start hold release check push pull process report config routes serve completions"
+            opts="-v -q -h -V --poll-interval --timeout --action --enforce --no-gate --no-sync --sync-interval --report-all --dry-run --holds-file --metrics-file --breaker-threshold --breaker-reset --log-format --verbose --quiet --help --version status ready drain maint restart stop start hold release check push pull process report config routes serve completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,6 +127,21 @@ _supervisor__haproxy() {
                     return 0
                     ;;
                 --holds-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --metrics-file)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
                         oldifs="$IFS"
@@ -1549,7 +1564,7 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__serve)
-            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --log-format --verbose --telex --allow-host --telex-stats-allow --report-to --every --alert-to --digest --webhook-secret-file --help"
+            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --log-format --verbose --supervisor-conf --listener --map --listener-metrics --telex --allow-host --telex-stats-allow --report-to --every --alert-to --digest --webhook-secret-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1667,6 +1682,44 @@ _supervisor__haproxy() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --supervisor-conf)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --listener)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listener-metrics)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --allow-host)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_supervisor_haproxy_global_optspecs
-    string join \n poll-interval= timeout= action= enforce no-gate no-sync sync-interval= report-all dry-run holds-file= breaker-threshold= breaker-reset= log-format= v/verbose q/quiet h/help V/version
+    string join \n poll-interval= timeout= action= enforce no-gate no-sync sync-interval= report-all dry-run holds-file= metrics-file= breaker-threshold= breaker-reset= log-format= v/verbose q/quiet h/help V/version
 end
 
 function __fish_supervisor_haproxy_needs_command
@@ -29,6 +29,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l t
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l action -d 'Another server state for a program state, as in STOPPING=maint; may be repeated or separated by commas' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l sync-interval -d 'How often supervisord is asked for all states, in case events were lost unnoticed (0: only when needed)' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l holds-file -d 'Where holds are kept across restarts; by default beside supervisord\'s unix socket, with `.holds` at the end' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l metrics-file -d 'Tell there what was done, for Prometheus: for node exporter\'s textfile collector, where it ends in `.prom`, or for `serve`' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l breaker-threshold -d 'After how many failures in a row HAProxy is left alone for a while (circuit breaker)' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l breaker-reset -d 'How long HAProxy is left alone before it is tried again' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
@@ -321,15 +322,19 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-program -d 'Restart HAProxy as this program of supervisord: NAME or GROUP:NAME' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-unit -d 'Restart HAProxy as this unit of systemd' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-container -d 'Restart HAProxy as this container of Docker' -r
-complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l supervisor-url -d 'supervisord\'s server for --recover-program: unix:///PATH or http://HOST:PORT; supervisord tells its own programs' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l supervisor-url -d 'supervisord\'s server, for --recover-program and for the programs of --map: unix:///PATH or http://HOST:PORT; supervisord tells its own programs. User and password are in SUPERVISOR_USERNAME and SUPERVISOR_PASSWORD' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-after -d 'After how many checks in a row that found HAProxy unhealthy it is restarted' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-backoff -d 'From an attempt that did not help to the next; doubled with each further one, up to a quarter of an hour' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-limit -d 'Restarts within an hour, whoever asks for them' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-timeout -d 'How long a restart may take, and then HAProxy to answer; what takes longer is killed' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l max-connections -d 'Clients at the same time; others are sent away with 503' -r
-complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, and be silent between two' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, be silent between two, and take nothing of an answer' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l supervisor-conf -d 'supervisord\'s configuration, which names supervisord\'s server and, in the listener\'s section, the programs' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; several, or separated by commas' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l listener-metrics -d 'The listener\'s --metrics-file, which becomes part of /metrics; with --supervisor-conf, the listener\'s section tells' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l allow-host -d 'Who may get the reports that ticks ask for: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, with :PORT or :* where it is not 80 or 443; several separated by commas. A host with an address that is not on the internet needs that address beside its name' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l telex-stats-allow -d 'Whose statistics page ticks may name, in the same form; without any, only `socket`: the HAProxy of --socket' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l report-to -d 'Send a report there when it is due: a URL behind telex+, slack+, discord+, text+ or json+; without any, json+. Several separated by commas. The URL of a webhook is a secret: set it with the variable' -r
