@@ -131,7 +131,7 @@ fn states(processes: &BTreeMap<ProcessName, ProcessDetails>) -> BTreeMap<Process
 }
 
 impl ServerView {
-    fn nameless(server: &ServerRef) -> Self {
+    pub(super) fn nameless(server: &ServerRef) -> Self {
         Self {
             server: server.clone(),
             program: None,

@@ -417,7 +417,7 @@ fn metrics_tell_programs_servers_and_the_listener() {
     });
     let place = format!("haproxy=\"unix://{}\"", world.haproxy.socket.display());
     for line in [
-        "supervisor_haproxy_server_seen{proxy=\"app\",server=\"web1\",state=\"maint\"} 0\n",
+        "supervisor_haproxy_server_seen{proxy=\"app\",server=\"web1\",state=\"ready\"} 1\n",
         "supervisor_haproxy_program_state{group=\"web1\",program=\"web1\",state=\"RUNNING\"} 1\n",
         "supervisor_haproxy_supervisord_up 1\n",
         &format!("supervisor_haproxy_listener_breaker_state{{{place},state=\"CLOSED\"}} 1\n"),

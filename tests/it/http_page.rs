@@ -58,8 +58,9 @@ fn the_page_names_no_option_that_there_is_not() {
     let serve = command.find_subcommand("serve").unwrap();
     let known: BTreeSet<String> =
         serve.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
-    // Of `report`, Docker and the shells of others.
-    let others = ["help", "json", "rm", "network", "volume"].map(str::to_owned).into();
+    // Of other commands, the listener, Docker and the shells of others.
+    let others =
+        ["help", "json", "force", "metrics-file", "rm", "network", "volume"].map(str::to_owned).into();
     let told = found("(?:^|[ `(])--([a-z-]+)", &read(PAGE));
     let unknown: Vec<_> = told.difference(&known.union(&others).cloned().collect()).cloned().collect();
     assert_eq!(unknown, Vec::<String>::new());
