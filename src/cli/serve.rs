@@ -35,7 +35,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let mut vigil = Vigil::new()?;
     let outbox = messages.map(Outbox::new);
     if let Some(outbox) = &outbox {
-        health.listener = outbox.listener();
+        health.listeners.extend(outbox.listener());
         let interval = args.messages.every.clone();
         web.telex = outbox.ticks().map(|ticks| Telex { ticks, interval });
         web.tallies = Some(outbox.tallies());
@@ -106,7 +106,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
             per_hour: args.recover_limit.into(),
         },
         recovery_time: args.recover_timeout,
-        listener: None,
+        listeners: Vec::new(),
     }
 }
 
