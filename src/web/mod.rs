@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -26,6 +26,7 @@ pub use openapi::document;
 
 use crate::alerts::{Tallies, Ticks};
 use crate::health::Watch;
+use crate::history::Book;
 use connections::Limits;
 use listener::Listener;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub telex: Option<Telex>,
     /// Messages that were sent, where some are.
     pub tallies: Option<Tallies>,
+    /// What has changed so far.
+    pub history: Option<Book>,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -59,6 +62,8 @@ pub struct Telex {
 
 /// Handlers take microseconds, so two are enough to use two cores.
 const WORKERS: usize = 2;
+/// Each keeps a thread for as long as the disk takes.
+const HISTORY_READERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
@@ -71,14 +76,18 @@ struct App {
     keys: Keys,
     telex: Option<Telex>,
     tallies: Option<Tallies>,
+    history: Option<Book>,
+    /// Those who read the history now: what waits for the disk is not to take all threads.
+    history_readers: Arc<Semaphore>,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
 impl App {
     fn new(watch: Arc<Watch>, settings: Settings) -> Self {
-        let Settings { keys, telex, tallies, .. } = settings;
-        Self { watch, keys, telex, tallies, requests: Mutex::default() }
+        let Settings { keys, telex, tallies, history, .. } = settings;
+        let history_readers = Arc::new(Semaphore::new(HISTORY_READERS));
+        Self { watch, keys, telex, tallies, history, history_readers, requests: Mutex::default() }
     }
 
     fn count(&self, route: &str, status: u16) {

@@ -1,6 +1,7 @@
 //! All handlers, a file for each group, and what lies around every one of them.
 
 mod health;
+mod history;
 mod metrics;
 mod recovery;
 mod telex;
@@ -43,6 +44,7 @@ pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(history::history))
         .routes(routes!(telex::integration))
         .routes(routes!(telex::tick))
         .routes(routes!(super::openapi::openapi))
