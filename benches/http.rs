@@ -38,7 +38,16 @@ fn main() -> Outcome<()> {
     let address = format!("127.0.0.1:{port}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor-haproxy"));
     command
-        .args(["serve", "--check-interval", CHECK_INTERVAL, "--listen", &address, "--socket"])
+        .args([
+            "serve",
+            "--history",
+            "off",
+            "--check-interval",
+            CHECK_INTERVAL,
+            "--listen",
+            &address,
+            "--socket",
+        ])
         .arg(&socket);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut daemon = Daemon::start(command)?;

@@ -28,6 +28,9 @@ _supervisor__haproxy() {
             supervisor__haproxy,drain)
                 cmd="supervisor__haproxy__subcmd__drain"
                 ;;
+            supervisor__haproxy,history)
+                cmd="supervisor__haproxy__subcmd__history"
+                ;;
             supervisor__haproxy,hold)
                 cmd="supervisor__haproxy__subcmd__hold"
                 ;;
@@ -104,7 +107,7 @@ _supervisor__haproxy() {
 
     case "${cmd}" in
         supervisor__haproxy)
-            opts="-v -q -h -V --poll-interval --timeout --action --enforce --no-gate --no-sync --sync-interval --report-all --dry-run --holds-file --metrics-file --breaker-threshold --breaker-reset --log-format --verbose --quiet --help --version status ready drain maint restart stop start hold release check push pull process report config routes serve completions"
+            opts="-v -q -h -V --poll-interval --timeout --action --enforce --no-gate --no-sync --sync-interval --report-all --dry-run --holds-file --metrics-file --breaker-threshold --breaker-reset --log-format --verbose --quiet --help --version status ready drain maint restart stop start hold release check push pull process report config routes serve history completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -676,6 +679,51 @@ _supervisor__haproxy() {
                     return 0
                     ;;
                 --supervisor-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        supervisor__subcmd__haproxy__subcmd__history)
+            opts="-f -h --file --limit --since --kind --subject --follow --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kind)
+                    COMPREPLY=($(compgen -W "server haproxy circuit recovery program action message" -- "${cur}"))
+                    return 0
+                    ;;
+                --subject)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1564,7 +1612,7 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__serve)
-            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --log-format --verbose --supervisor-conf --listener --map --listener-metrics --telex --allow-host --telex-stats-allow --report-to --every --alert-to --digest --webhook-secret-file --help"
+            opts="-v -h --listen --socket-mode --socket --config --haproxy --token-file --admin-key-file --check-interval --timeout --breaker-threshold --breaker-reset --recover --recover-program --recover-unit --recover-container --supervisor-url --recover-unvalidated --recover-after --recover-backoff --recover-limit --recover-timeout --max-connections --client-timeout --history --history-limit --log-format --verbose --supervisor-conf --listener --map --listener-metrics --telex --allow-host --telex-stats-allow --report-to --every --alert-to --digest --webhook-secret-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1677,6 +1725,25 @@ _supervisor__haproxy() {
                     return 0
                     ;;
                 --client-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --history)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --history-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -60,6 +60,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "config" -d 'Change HAProxy\'s configuration: checked, reloaded and seen to work, or put back'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "routes" -d 'Route host names to servers, most of the time without a reload'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "serve" -d 'Answer questions about HAProxy\'s health over HTTP, and restart it when it does not answer'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "history" -d 'Show what `serve` has seen change: servers, HAProxy itself, attempts to bring it back'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_needs_command" -a "completions" -d 'Print the completions for a shell'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand status" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
@@ -329,6 +330,8 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l recover-timeout -d 'How long a restart may take, and then HAProxy to answer; what takes longer is killed' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l max-connections -d 'Clients at the same time; others are sent away with 503' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, be silent between two, and take nothing of an answer' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l history -d 'Where to keep what changes, an SQLite file; `off` keeps it in memory only. By default history.sqlite in $STATE_DIRECTORY, else in /var/lib/supervisor-haproxy for root, else in the directory supervisor-haproxy of $XDG_STATE_HOME or ~/.local/state' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l history-limit -d 'How many entries the history keeps; the oldest go' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l supervisor-conf -d 'supervisord\'s configuration, which names supervisord\'s server and, in the listener\'s section, the programs' -r -F
@@ -346,4 +349,18 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s v -l verbose -d 'Log servers that change, too'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l telex -d 'Answer Telex: /integration.json and /tick. Ticks need no token, so --allow-host has to name who gets the reports'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l file -d 'The file that `serve` writes; by default the one that it writes by default' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l limit -d 'The last ones, so many at most' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l since -d 'Only those since then: a time as in 2026-11-21T17:00:00Z or 2026-11-21 (UTC), or so long ago, as in 90s, 30m, 12h or 7d' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l kind -d 'Only those of this kind' -r -f -a "server\t''
+haproxy\t''
+circuit\t''
+recovery\t''
+program\t''
+action\t''
+message\t''"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l subject -d 'Only those about this server, as in app/web1, program, or haproxy; * stands for any text' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -s f -l follow -d 'Go on with what comes, until Ctrl-C'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -l json -d 'Print JSON: one object a line'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand history" -s h -l help -d 'Print help'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand completions" -s h -l help -d 'Print help'

@@ -11,6 +11,8 @@ pub mod config_change;
 pub mod control;
 pub mod haproxy;
 pub mod health;
+#[cfg(feature = "web")]
+pub mod history;
 pub mod ini;
 pub mod listen;
 pub mod net;

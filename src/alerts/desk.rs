@@ -19,6 +19,7 @@ use super::schedule::{Alarm, Schedule};
 use super::tick::{Bucket, Guards, Source, Tick, TickFault, TickOrder};
 use crate::haproxy::info_and_stat;
 use crate::health::{Listener, News, Watch};
+use crate::history::{self, Book, Note};
 use crate::net::HttpUrl;
 use crate::stats::Report;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub window: Duration,
     /// What generic receivers know this program by.
     pub signer: Option<Signer>,
+    /// Where what is not delivered is noted.
+    pub book: Option<Book>,
 }
 
 /// For a look-up, and again for an answer: chats take a second or two.
@@ -311,9 +314,7 @@ impl Sender {
             let job = Job::Message(to.clone(), Arc::clone(&message));
             let pushed = self.shared.lock().queue.push(Instant::now(), to.url.to_string(), job);
             if let Err(job) = pushed {
-                self.shared.count(job.kind(), "lost");
-                let why = "too many wait already";
-                error!("{} for {} is lost: {why}: {:?}", job.kind(), to.url.origin(), message.text);
+                self.lose(&job, &format!("too many wait already: {:?}", message.text));
             }
         }
     }
@@ -353,10 +354,7 @@ impl Sender {
                 self.shared.count(kind, "delivered");
                 debug!("{kind} sent to {to}");
             }
-            Err(Setback::Never(why)) => {
-                self.shared.count(kind, "lost");
-                error!("{kind} for {to} is lost: {why}");
-            }
+            Err(Setback::Never(why)) => self.lose(&item.job, &why),
             Err(Setback::Later(why, asked)) => self.put_off(item, &why, asked),
         }
     }
@@ -373,10 +371,23 @@ impl Sender {
                 self.shared.count(kind, "retried");
                 debug!("{kind} for {to}: {why}; it is tried again in {pause:?}");
             }
-            Ended::GivenUp(_) => {
-                self.shared.count(kind, "lost");
-                error!("{kind} for {to} is lost: {why}");
-            }
+            Ended::GivenUp(job) => self.lose(&job, why),
+        }
+    }
+
+    /// Says it wherever somebody may look for it.
+    fn lose(&self, job: &Job, why: &str) {
+        let (kind, to) = (job.kind(), job.url().origin());
+        self.shared.count(kind, "lost");
+        error!("{kind} for {to} is lost: {why}");
+        if let Some(book) = &self.settings.book {
+            book.record(Note {
+                kind: history::Kind::Message,
+                subject: to,
+                from: kind.into(),
+                to: "lost".into(),
+                why: Some(why.to_owned()),
+            });
         }
     }
 
@@ -419,9 +430,10 @@ impl Sender {
             let rest = deadline.checked_duration_since(Instant::now());
             self.wire.time = rest.unwrap_or_default();
             let is_sent = rest.is_some() && self.attempt(&mut job).is_ok();
-            self.shared.count(job.kind(), if is_sent { "delivered" } else { "lost" });
-            if !is_sent {
-                error!("{} for {} is lost: the program ends", job.kind(), job.url().origin());
+            if is_sent {
+                self.shared.count(job.kind(), "delivered");
+            } else {
+                self.lose(&job, "the program ends");
             }
         }
         self.shared.lock().has_ended = true;

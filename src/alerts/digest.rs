@@ -43,12 +43,14 @@ pub struct State {
 }
 
 impl Change {
-    /// Of what the monitor tells: none where servers tell it better.
+    /// Of what the monitor tells: none where servers, or HAProxy's own state, tell it better.
     #[must_use]
     pub fn of(news: &News) -> Option<Self> {
         match news {
             News::Server(transition) => Some(Self::of_server(transition)),
             News::Haproxy { from, to, why } => Self::of_haproxy(*from, *to, why),
+            // Of an HAProxy that does not answer, and that does again, the line above tells.
+            News::Circuit { .. } | News::Recovery(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The operator's commands, as typed. What a word means beyond its form is checked by the command itself.
 
 mod config;
+mod history;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,9 @@ pub(super) use config::{
     AddArgs, ApplyArgs, ChangeArgs, ConfigCommand, FilesArgs, HistoryArgs, InitArgs, ListArgs, ProgramArgs,
     ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs,
 };
+#[cfg(all(test, feature = "web"))]
+pub(super) use history::KINDS;
+pub(super) use history::TimelineArgs;
 
 /// What is to be done with programs and their servers.
 #[derive(Clone, Debug, Subcommand)]
@@ -73,6 +77,9 @@ pub(super) enum Command {
     /// Answer questions about HAProxy's health over HTTP, and restart it when it does not answer
     #[command(after_help = serve_args::SERVE)]
     Serve(Box<ServeArgs>),
+    /// Show what `serve` has seen change: servers, HAProxy itself, attempts to bring it back
+    #[command(after_help = TIMELINE)]
+    History(TimelineArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -127,6 +134,12 @@ Ctrl-C begins no further ones and lets the rest come up"
 const HOLD: &str = "\
 The listener does it: it has to run, and its `events=` to name REMOTE_COMMUNICATION.
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 4 refused.";
+
+const TIMELINE: &str = "\
+Times are in UTC, the newest stand last. `serve` need not run.
+By default the file is /var/lib/supervisor-haproxy/history.sqlite, or history.sqlite in the directory supervisor-haproxy \
+of $XDG_STATE_HOME or ~/.local/state, where there is one.
+Exit codes: 0 shown, or ended by Ctrl-C with --follow; 1 there is no history, or it cannot be read; 2 wrong arguments.";
 
 const CHECK: &str = "\
 Exit codes: 0 all is well, 1 there are warnings, 2 something is wrong, 3 it cannot be told (--nagios only).";

@@ -6,6 +6,10 @@ mod check;
 mod commands;
 mod config;
 mod delivering;
+#[cfg_attr(not(feature = "web"), path = "no_history.rs")]
+mod history;
+#[cfg(feature = "web")]
+mod history_file;
 mod hold;
 #[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
 mod kafka;
@@ -201,6 +205,7 @@ fn operate(command: Command) -> u8 {
         Command::Config(command) => config::run(&command),
         Command::Routes(command) => routes::run(&command),
         Command::Serve(args) => serve::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|failure| {

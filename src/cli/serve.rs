@@ -1,6 +1,9 @@
 //! `serve`: health, metrics and recovery over HTTP.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{LevelFilter, info, warn};
@@ -9,11 +12,12 @@ use sd_notify::NotifyState;
 use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
 use super::serve_programs::Programs;
-use super::{Failure, listen, logging, serve_messages, serve_programs};
+use super::{Failure, history_file, listen, logging, serve_messages, serve_programs};
 use crate::agent::BreakerSettings;
 use crate::alerts::{self, Outbox};
 use crate::control::Vigil;
 use crate::health::{self, Action, Configuration, Monitor, RecoverySettings};
+use crate::history::{self, Book, HistoryError, Keeper};
 use crate::net::Endpoint;
 use crate::overview::{self, Observer};
 use crate::supervisor::{ProcessName, ServerUrl};
@@ -27,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let All { mut health, mut web, messages, programs } =
+    let All { mut health, mut web, mut messages, programs } =
         settings(args, &variable).map_err(Failure::Usage)?;
     let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     logging::start_at(args.log_format, level);
@@ -36,9 +40,15 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     // Before there is any other thread, so that signals come here.
     let mut vigil = Vigil::new()?;
+    let (book, keeper) = history(args, &variable)?;
+    health.listeners.push(Arc::new(book.clone()));
+    if let Some(messages) = &mut messages {
+        messages.book = Some(book.clone());
+    }
+    web.history = Some(book);
     let outbox = messages.map(Outbox::new);
     if let Some(outbox) = &outbox {
-        health.listener = outbox.listener();
+        health.listeners.extend(outbox.listener());
         let interval = args.messages.every.clone();
         web.telex = outbox.ticks().map(|ticks| Telex { ticks, interval });
         web.tallies = Some(outbox.tallies());
@@ -60,7 +70,48 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     if let Some(desk) = desk {
         desk.end();
     }
+    // The last one, as all others have something for it.
+    if let Some(keeper) = keeper {
+        keeper.end();
+    }
     Ok(0)
+}
+
+/// What keeps the history from its file: a file that was named is needed, and the one that nobody named is not.
+fn history(
+    args: &ServeArgs,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Book, Option<Keeper>), Failure> {
+    let limit = usize::try_from(args.history_limit).unwrap_or(usize::MAX);
+    let in_memory = || (Book::in_memory(limit), None);
+    let start = |file: PathBuf| Keeper::start(&history::Settings { file, limit });
+    let keeper = match &args.history {
+        Some(file) if file.as_os_str() == "off" => return Ok(in_memory()),
+        Some(file) => {
+            start(file.clone()).map_err(|error| Failure::Usage(vec![format!("--history: {error}")]))?
+        }
+        None => match default_history(variable).and_then(start) {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                warn!("{error}; the history is kept in memory only (--history FILE, or --history off)");
+                return Ok(in_memory());
+            }
+        },
+    };
+    let book = keeper.book();
+    info!("history is kept in `{}`", book.file().unwrap_or(Path::new("")).display());
+    Ok((book, Some(keeper)))
+}
+
+/// The file, whose directory is there.
+fn default_history(variable: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, HistoryError> {
+    let system = |path: &Path, cause| HistoryError::System { path: path.to_owned(), cause };
+    let path = history_file::own(variable, rustix::process::geteuid().is_root());
+    let nowhere = || system(Path::new("history.sqlite"), io::Error::other("this user has no home"));
+    let path = path.ok_or_else(nowhere)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).map_err(|cause| system(&path, cause))?;
+    Ok(path)
 }
 
 /// For each part of the program, what it is to do; nothing is sent where there are no messages.
@@ -131,7 +182,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
             per_hour: args.recover_limit.into(),
         },
         recovery_time: args.recover_timeout,
-        listener: None,
+        listeners: Vec::new(),
     }
 }
 
@@ -147,6 +198,7 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys, haproxy: &Endpoint
         host: host_name(),
         haproxy: haproxy.to_string(),
         listener_metrics: None,
+        history: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::args::{LogFormat, duration, switch};
 pub(super) const SERVE: &str = "\
 Paths: / (the dashboard), /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
 token and admin key), /api/overview, /api/overview/sessions, /api/events, /api/servers/BACKEND/SERVER/ready, drain and \
-maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
+maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /api/history, /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
 The token is in --token-file or in the variable SUPERVISOR_HAPROXY_SERVE_TOKEN, the admin key in --admin-key-file or in \
 SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY, the key for signatures in --webhook-secret-file or in \
 SUPERVISOR_HAPROXY_SERVE_WEBHOOK_SECRET; never on the command line, which all users of the machine can read.
@@ -123,6 +123,17 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = some_time,
           env = "SUPERVISOR_HAPROXY_SERVE_CLIENT_TIMEOUT")]
     pub(super) client_timeout: Duration,
+
+    /// Where to keep what changes, an SQLite file; `off` keeps it in memory only. By default history.sqlite in
+    /// $STATE_DIRECTORY, else in /var/lib/supervisor-haproxy for root, else in the directory supervisor-haproxy of
+    /// $XDG_STATE_HOME or ~/.local/state
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, env = "SUPERVISOR_HAPROXY_SERVE_HISTORY")]
+    pub(super) history: Option<PathBuf>,
+
+    /// How many entries the history keeps; the oldest go
+    #[arg(long, value_name = "COUNT", default_value = "100000", value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+          env = "SUPERVISOR_HAPROXY_SERVE_HISTORY_LIMIT")]
+    pub(super) history_limit: u32,
 
     /// Form of the log on stderr
     #[arg(

@@ -22,7 +22,8 @@ pub(super) fn settings(
     let every = args.every.parse::<Schedule>();
     let every = every.map_err(|error| problems.push(format!("--every {}: {error}", args.every))).ok()?;
     let is_anything = ticks.is_some() || !reports.is_empty() || !alerts.is_empty();
-    is_anything.then_some(Settings { source, ticks, reports, every, alerts, window: args.digest, signer })
+    let window = args.digest;
+    is_anything.then_some(Settings { source, ticks, reports, every, alerts, window, signer, book: None })
 }
 
 /// The problems do not show the URL, which is a secret where it is a webhook's.

@@ -43,7 +43,7 @@ pub struct Settings {
     /// How long a restart may take, and then HAProxy to answer.
     pub recovery_time: Duration,
     /// Who hears what changes, by the monitor's thread.
-    pub listener: Option<Arc<dyn Listener>>,
+    pub listeners: Vec<Arc<dyn Listener>>,
 }
 
 /// Somebody who wants to know what changes. Must not block.
@@ -52,7 +52,7 @@ pub trait Listener: std::fmt::Debug + Send + Sync {
     fn hear(&self, news: &[News]);
 }
 
-/// What has changed between two checks.
+/// What has changed between two checks, or was done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// A server of HAProxy's.
@@ -66,6 +66,17 @@ pub enum News {
         /// Why; empty where all is well.
         why: String,
     },
+    /// The circuit breaker before HAProxy.
+    Circuit {
+        /// What it was.
+        from: Circuit,
+        /// What it is.
+        to: Circuit,
+        /// Why HAProxy gave no answer; empty where it gave one, or where nothing but time has passed.
+        why: String,
+    },
+    /// An attempt of recovery has ended.
+    Recovery(Attempt<Timestamp>),
 }
 
 /// The largest reply that is taken: `show stat` of 100,000 servers has 35 MB.
@@ -301,14 +312,15 @@ impl Rounds {
 
     /// Asks HAProxy once, whatever the breaker says; gives why it did not answer.
     fn ask(&mut self) -> Result<(), String> {
+        let circuit = self.breaker.circuit();
         if let Some(change) = self.breaker.begin() {
-            self.circuit(change);
+            self.circuit(circuit, change, "");
             self.publish();
         }
         let begun = Instant::now();
         let answer = self.exchange();
         let took = begun.elapsed();
-        self.tell_breaker(answer.is_ok());
+        self.tell_breaker(answer.as_ref().map(|_| ()).map_err(|silence| &*silence.why));
         let status = judge(Some(answer.as_ref().map_err(|silence| &*silence.why))).status;
         *self.counters.checks.entry(word(status)).or_default() += 1;
         self.unhealthy = if status == Status::Unhealthy { self.unhealthy.saturating_add(1) } else { 0 };
@@ -318,15 +330,17 @@ impl Rounds {
         result
     }
 
-    fn tell_breaker(&mut self, has_answered: bool) {
-        let change = if has_answered {
+    /// Whether there was an answer, or why not.
+    fn tell_breaker(&mut self, answer: Result<(), &str>) {
+        let circuit = self.breaker.circuit();
+        let change = if answer.is_ok() {
             self.breaker.succeeded()
         } else {
             self.last_failure = Some(Timestamp::now());
             self.breaker.failed(Instant::now())
         };
         if let Some(change) = change {
-            self.circuit(change);
+            self.circuit(circuit, change, answer.err().unwrap_or_default());
         }
     }
 
@@ -381,9 +395,10 @@ impl Rounds {
         rate.is_finite().then_some(rate)
     }
 
-    fn circuit(&mut self, change: BreakerChange) {
+    fn circuit(&mut self, from: Circuit, change: BreakerChange, why: &str) {
         self.circuit_changed = Timestamp::now();
-        *self.counters.circuits.entry(self.breaker.circuit().word()).or_default() += 1;
+        let to = self.breaker.circuit();
+        *self.counters.circuits.entry(to.word()).or_default() += 1;
         match change {
             BreakerChange::Opened { .. } => warn!("haproxy {}: {change}", self.settings.haproxy),
             BreakerChange::Closed => info!("haproxy {}: {change}", self.settings.haproxy),
@@ -391,11 +406,12 @@ impl Rounds {
                 debug!("haproxy {}: {change}", self.settings.haproxy);
             }
         }
+        self.tell(&[News::Circuit { from, to, why: why.to_owned() }]);
     }
 
     fn tell(&self, news: &[News]) {
-        if let Some(listener) = self.settings.listener.as_ref().filter(|_| !news.is_empty()) {
-            listener.hear(news);
+        if !news.is_empty() {
+            self.settings.listeners.iter().for_each(|listener| listener.hear(news));
         }
     }
 
@@ -499,6 +515,7 @@ impl Rounds {
         }
         *self.counters.recoveries.entry(outcome.word()).or_default() += 1;
         let attempt = Attempt { at, cause, outcome: outcome.clone(), took: begun.elapsed() };
+        self.tell(&[News::Recovery(attempt.clone())]);
         let now = Instant::now();
         self.recovery.ended(attempt, begun, now);
         self.recovered = Some(now);

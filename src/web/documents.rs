@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::agent::Circuit;
 use crate::alerts::{OWN_SOCKET, PASSWORD, STATS_ENDPOINT, TickOrder, USERNAME};
 use crate::health::{self, Attempt, Cause, Health, Reading, Verdict};
+use crate::history::{self, Entry};
 use crate::stats::Report;
 
 /// How HAProxy fares: UNKNOWN before it was asked, DEGRADED where a server or a backend is down, UNHEALTHY where it
@@ -608,4 +609,70 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) const DONE: Self = Self { status: "accepted" };
+}
+
+// --- history
+
+/// What has changed, the newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct History {
+    entries: Vec<HistoryEntry>,
+}
+
+impl From<Vec<Entry>> for History {
+    fn from(entries: Vec<Entry>) -> Self {
+        Self { entries: entries.into_iter().map(HistoryEntry::from).collect() }
+    }
+}
+
+/// What an entry is about: a server, HAProxy itself, the circuit breaker before it, an attempt to bring it back, a program
+/// of supervisord's, what somebody asked for, or a message that was lost.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum HistoryKind {
+    Server,
+    Haproxy,
+    Circuit,
+    Recovery,
+    Program,
+    Action,
+    Message,
+}
+
+/// One thing that happened.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HistoryEntry {
+    /// Grows from entry to entry, also across restarts; there may be gaps.
+    id: i64,
+    time: Time,
+    kind: HistoryKind,
+    /// Which one: `app/web1`, or `haproxy`.
+    subject: String,
+    /// What it was; of a recovery, its cause, and of a message, what it was.
+    from: String,
+    /// What it is, or how it ended.
+    to: String,
+    #[schema(required)]
+    why: Option<String>,
+}
+
+impl From<Entry> for HistoryEntry {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, time, kind, subject, from, to, why } = entry;
+        Self { id, time: time.into(), kind: kind.into(), subject, from, to, why }
+    }
+}
+
+impl From<history::Kind> for HistoryKind {
+    fn from(kind: history::Kind) -> Self {
+        match kind {
+            history::Kind::Server => Self::Server,
+            history::Kind::Haproxy => Self::Haproxy,
+            history::Kind::Circuit => Self::Circuit,
+            history::Kind::Recovery => Self::Recovery,
+            history::Kind::Program => Self::Program,
+            history::Kind::Action => Self::Action,
+            history::Kind::Message => Self::Message,
+        }
+    }
 }

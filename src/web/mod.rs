@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -32,6 +32,7 @@ pub use openapi::document;
 
 use crate::alerts::{Tallies, Ticks};
 use crate::health::{Bell, Watch};
+use crate::history::Book;
 use crate::overview::Watch as OverviewWatch;
 use connections::Limits;
 use events::Feed;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub haproxy: String,
     /// Where the listener tells its metrics.
     pub listener_metrics: Option<PathBuf>,
+    /// What has changed so far.
+    pub history: Option<Book>,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -74,6 +77,8 @@ pub struct Telex {
 
 /// Handlers take microseconds, so two are enough to use two cores.
 const WORKERS: usize = 2;
+/// Each keeps a thread for as long as the disk takes.
+const HISTORY_READERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
@@ -95,6 +100,9 @@ struct App {
     stop: watch::Receiver<bool>,
     /// Rings when all is to end, for what is not.
     stopping: Bell,
+    history: Option<Book>,
+    /// Those who read the history now: what waits for the disk is not to take all threads.
+    history_readers: Arc<Semaphore>,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
@@ -106,7 +114,8 @@ impl App {
         settings: Settings,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let Settings { keys, telex, tallies, host, haproxy, listener_metrics, .. } = settings;
+        let Settings { keys, telex, tallies, host, haproxy, listener_metrics, history, .. } = settings;
+        let history_readers = Arc::new(Semaphore::new(HISTORY_READERS));
         let listener_file = listener_metrics.map(ListenerFile::new);
         let (feed, stopping, requests) = (Feed::default(), Bell::default(), Mutex::default());
         Self {
@@ -121,6 +130,8 @@ impl App {
             feed,
             stop,
             stopping,
+            history,
+            history_readers,
             requests,
         }
     }

@@ -314,7 +314,8 @@ fn systemd_hears_of_the_beginning_and_the_end() {
         String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
     };
     let path = directory.path().join("notify.sock");
-    let words = ["serve", "--listen", "127.0.0.1:0", "--socket", haproxy.socket.to_str().unwrap()];
+    let socket = haproxy.socket.to_str().unwrap();
+    let words = ["serve", "--history=off", "--listen", "127.0.0.1:0", "--socket", socket];
     let serve = Running::start_with(directory.path(), &words, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
     assert_eq!(next(), "READY=1");
     serve.signal(Signal::SIGTERM);
@@ -425,6 +426,6 @@ fn each_operation_of_the_document_answers_as_it_says() {
     haproxy.stop();
     serve.expect("an open circuit", |health| health["circuitState"] == "OPEN");
     ask_all(&[(recover, 502), ("/tick", 415), ("/readyz", 503), ("/api/health/haproxy/stats", 503)]);
-    assert_eq!(document["paths"].as_object().unwrap().len(), 19);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 20);
     assert!(!serve.log().contains(TOKEN) && !serve.log().contains(ADMIN_KEY));
 }

@@ -427,8 +427,8 @@ fn a_port_is_served_as_well_as_a_socket() {
     let haproxy = FakeHaproxy::start(directory.path());
     let serve = Serve::start(directory.path(), &haproxy.path, &[]);
     let port = crate::support::free_port().to_string();
-    let words =
-        ["serve", "--socket", haproxy.path.to_str().unwrap(), "--listen", &format!("localhost:{port}")];
+    let socket = haproxy.path.to_str().unwrap();
+    let words = ["serve", "--history=off", "--socket", socket, "--listen", &format!("localhost:{port}")];
     let other = crate::support::Running::start(directory.path(), &words);
     let ask = |path: &str| {
         let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).ok()?;

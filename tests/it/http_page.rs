@@ -55,9 +55,10 @@ fn the_table_of_problems_has_each_of_them() {
 #[test]
 fn the_page_names_no_option_that_there_is_not() {
     let command = Args::command();
-    let serve = command.find_subcommand("serve").unwrap();
+    let commands = ["serve", "history"].map(|name| command.find_subcommand(name).unwrap());
+    let arguments = commands.iter().flat_map(|command| command.get_arguments());
     let known: BTreeSet<String> =
-        serve.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
+        arguments.filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
     // Of other commands, the listener, Docker and the shells of others.
     let others =
         ["help", "json", "force", "metrics-file", "rm", "network", "volume"].map(str::to_owned).into();

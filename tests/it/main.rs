@@ -19,6 +19,8 @@ mod e2e_commands;
 mod e2e_config;
 mod e2e_files;
 #[cfg(feature = "web")]
+mod e2e_history;
+#[cfg(feature = "web")]
 mod e2e_overview;
 mod e2e_pipeline;
 mod e2e_push;
@@ -26,6 +28,8 @@ mod e2e_rollouts;
 #[cfg(feature = "web")]
 mod e2e_serve;
 mod faults;
+#[cfg(feature = "web")]
+mod history;
 #[cfg(feature = "web")]
 mod hostile_http;
 #[cfg(feature = "web")]

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_KEY, BINARY, Program, Serve, Supervisord, TOKEN, eventually, secret};
+use crate::support::{ADMIN_KEY, BINARY, Program, Run, Serve, Supervisord, TOKEN, eventually, secret};
 
 struct Stage {
     // Ends before the directory goes.
@@ -40,7 +40,7 @@ impl Stage {
         let serve = format!(
             "{BINARY} serve --listen %(here)s/serve.sock --socket %(here)s/haproxy.sock --config %(here)s/haproxy.cfg \
              --token-file %(here)s/token --admin-key-file %(here)s/key --recover-program haproxy \
-             --check-interval 0.1 --timeout 0.5 --breaker-reset 0.5 --recover-backoff 0.2 {options}"
+             --history %(here)s/history.sqlite --check-interval 0.1 --timeout 0.5 --breaker-reset 0.5 --recover-backoff 0.2 {options}"
         );
         let programs = [
             // Nobody but `serve` is to bring it back, also when it dies in its first second.
@@ -109,6 +109,17 @@ fn an_haproxy_that_was_killed_is_restarted_and_its_servers_are_as_they_were() {
     assert_eq!((outcomes(&health), &health["status"]), (vec!["recovered"], &json!("HEALTHY")));
     assert_eq!(health["recovery"]["attempts"][0]["cause"], "unhealthy");
     assert_ne!(stage.supervisord.pid("haproxy"), before);
+    let file = stage.path("history.sqlite").display().to_string();
+    let words = ["history", "--file", &file, "--kind", "recovery", "--json"];
+    let entry = eventually("the attempt in the history", || {
+        let run = Run::of(stage.directory.path(), &words).expect(0);
+        (!run.out.is_empty()).then(|| run.json())
+    });
+    assert_eq!((&entry["from"], &entry["to"]), (&json!("unhealthy"), &json!("recovered")), "{entry:#}");
+    assert!(
+        entry["why"].as_str().unwrap().starts_with("unhealthy in 3 checks in a row; after "),
+        "{entry:#}"
+    );
 }
 
 #[test]

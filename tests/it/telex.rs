@@ -547,7 +547,7 @@ fn is_genuine(key: &str, body: &str, signature: &str) -> bool {
 }
 
 #[test]
-fn what_is_given_up_is_in_the_log_and_without_the_path() {
+fn what_is_given_up_is_in_the_log_and_the_history_and_without_the_path() {
     let (world, chat) = (world(), Receiver::start(&[head(404, "")]));
     let to = format!("slack+{}", chat.url("/services/T0P5ECRET"));
     let serve = world.serve(&["--alert-to", &to, "--digest", "0.2"]);
@@ -556,6 +556,13 @@ fn what_is_given_up_is_in_the_log_and_without_the_path() {
     expect_tally(&serve, "alert", "lost", 1);
     assert!(!serve.log().contains("T0P5ECRET"), "{}", serve.log());
     assert_eq!(chat.posts().len(), 1);
+    let told = serve.ask_as_admin("GET", "/api/history?kind=message", &[], "").expect(200).json()["entries"]
+        [0]
+    .clone();
+    assert_eq!(
+        (&told["subject"], &told["from"], &told["to"], &told["why"]),
+        (&json!(chat.url("")), &json!("alert"), &json!("lost"), &json!("HTTP status 404"))
+    );
 }
 
 // --- the page

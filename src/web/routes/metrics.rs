@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::alerts::Tallies;
 use crate::health::write_own;
+use crate::history::Book;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 use crate::web::App;
 use crate::web::exposition::{open_metrics, wants_open_metrics};
@@ -56,6 +57,7 @@ fn pieces(app: &App) -> Vec<Bytes> {
     write_own(&health, &mut own);
     write_requests(app, &mut own);
     write_messages(app, &mut own);
+    write_history(app, &mut own);
     let listener = app.listener_file.as_ref().map(ListenerFile::metrics);
     if let Some(metrics) = &listener {
         write_listener_up(metrics.is_some(), &mut own);
@@ -99,6 +101,23 @@ fn write_messages(app: &App, out: &mut Vec<u8>) {
         write_label(&mut labels, "result", result);
         write_sample(out, NAME, [&*labels], count);
     }
+}
+
+fn write_history(app: &App, out: &mut Vec<u8>) {
+    const ENTRIES: &str = "supervisor_haproxy_history_entries_total";
+    const WAITING: &str = "supervisor_haproxy_history_waiting_entries";
+    const FAILURES: &str = "supervisor_haproxy_history_write_failures_total";
+    let Some(tally) = app.history.as_ref().and_then(Book::tally) else { return };
+    write_family(out, ENTRIES, MetricKind::Counter, "Entries of the history by what became of them.");
+    for (result, count) in [("written", tally.written), ("lost", tally.lost)] {
+        let mut label = String::new();
+        write_label(&mut label, "result", result);
+        write_sample(out, ENTRIES, [&*label], count);
+    }
+    write_family(out, WAITING, MetricKind::Gauge, "Entries of the history that are not in its file yet.");
+    write_sample(out, WAITING, [""], tally.waiting);
+    write_family(out, FAILURES, MetricKind::Counter, "Attempts to write the history that failed.");
+    write_sample(out, FAILURES, [""], tally.failures);
 }
 
 /// A body of pieces that nobody copies: HAProxy's metrics may be many megabytes, and several clients share them.

@@ -3,6 +3,7 @@
 mod actions;
 mod dashboard;
 mod health;
+mod history;
 mod metrics;
 mod overview;
 mod recovery;
@@ -55,6 +56,7 @@ pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(actions::restart))
         .routes(routes!(actions::job))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(history::history))
         .routes(routes!(telex::integration))
         .routes(routes!(telex::tick))
         .routes(routes!(super::openapi::openapi))

@@ -93,6 +93,7 @@ impl Serve {
         for (name, value) in [("CHECK_INTERVAL", "0.1"), ("TIMEOUT", "0.5"), ("BREAKER_RESET", "0.5")] {
             command.env(format!("SUPERVISOR_HAPROXY_SERVE_{name}"), value);
         }
+        command.env("SUPERVISOR_HAPROXY_SERVE_HISTORY", directory.join("history.sqlite"));
         command.arg("--listen").arg(&socket).arg("--socket").arg(haproxy);
         command.arg("--token-file").arg(secret(directory, "token", TOKEN));
         command.arg("--admin-key-file").arg(secret(directory, "key", ADMIN_KEY)).args(options);
@@ -186,6 +187,12 @@ impl Serve {
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kilobytes * 1024
+    }
+
+    /// Ends it as the kernel does when memory is short.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to end, and gives its exit code.
