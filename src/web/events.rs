@@ -1,6 +1,6 @@
 //! News for clients that stay connected (server-sent events, HTML Living Standard, 9.2). All of them share the bytes of
-//! one event, and there is only ever the latest: a client that is slow misses what was in between, and nothing is kept
-//! for it.
+//! one event. Of the overview there is only ever the latest: a client that is slow misses what was in between, and nothing
+//! is kept for it. Entries of the history come all, or the stream ends.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,10 +12,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::Frame;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::App;
+use super::documents::HistoryEntry;
 use super::overview::OverviewDocument;
 
 /// Clients at the same time.
@@ -26,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const COMMENT_AFTER: Duration = Duration::from_secs(15);
 /// A connection has five minutes; a stream that ends before leaves it in order.
 const LIFETIME: Duration = Duration::from_secs(270);
+/// Entries of the history that a client may be behind.
+const ENTRIES: usize = 1024;
 /// Where there is nothing to wait for, and somebody will ring.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// When clients connect anew, in milliseconds.
@@ -36,12 +39,17 @@ const COMMENT: &[u8] = b":\n\n";
 #[derive(Debug)]
 pub(super) struct Feed {
     overview: watch::Sender<Bytes>,
+    history: broadcast::Sender<Bytes>,
     room: Arc<Semaphore>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { overview: watch::Sender::new(Bytes::new()), room: Arc::new(Semaphore::new(MOST_CLIENTS)) }
+        Self {
+            overview: watch::Sender::new(Bytes::new()),
+            history: broadcast::Sender::new(ENTRIES),
+            room: Arc::new(Semaphore::new(MOST_CLIENTS)),
+        }
     }
 }
 
@@ -50,6 +58,21 @@ pub(super) fn event(name: &str, document: &impl Serialize) -> Bytes {
     // A document of texts and numbers can always be written.
     let data = serde_json::to_string(document).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n\n").into()
+}
+
+/// From now on, each entry of the history is an event. Nobody waits for that.
+pub(super) fn follow(app: &App) {
+    let Some(book) = &app.history else { return };
+    let history = app.feed.history.clone();
+    book.subscribe(move |entries| {
+        if history.receiver_count() > 0 {
+            for entry in entries {
+                // The last client may have gone just now.
+                let _ = history.send(event("history", &HistoryEntry::from((**entry).clone())));
+            }
+        }
+        true
+    });
 }
 
 /// Tells all clients of each change, until the end. Blocks, and has a thread of its own.
@@ -69,17 +92,18 @@ pub(super) fn tell(app: &App) {
 pub(super) fn body(app: &App) -> Option<Body> {
     let permit = Arc::clone(&app.feed.room).try_acquire_owned().ok()?;
     // Before the first event is made, so that nothing is missed in between.
-    let overview = app.feed.overview.subscribe();
+    let (overview, history) = (app.feed.overview.subscribe(), app.feed.history.subscribe());
     let first = event("overview", &OverviewDocument::of(app));
     let first = Bytes::from([BEGINNING.as_bytes(), &first].concat());
     let (stop, until) = (app.stop.clone(), Instant::now() + LIFETIME);
-    let listener = Listener { overview, stop, until, first: Some(first), _permit: permit };
+    let listener = Listener { overview, history, stop, until, first: Some(first), _permit: permit };
     Some(Body::new(Stream { next: Some(Box::pin(listener.next())) }))
 }
 
 /// A client.
 struct Listener {
     overview: watch::Receiver<Bytes>,
+    history: broadcast::Receiver<Bytes>,
     stop: watch::Receiver<bool>,
     until: Instant,
     first: Option<Bytes>,
@@ -96,6 +120,8 @@ impl Listener {
                 changed.ok()?;
                 self.overview.borrow_and_update().clone()
             }
+            // One that is too far behind comes anew, and asks for what it has missed.
+            entry = self.history.recv() => entry.ok()?,
             _ = self.stop.changed() => return None,
             () = sleep_until(self.until) => return None,
             () = sleep(COMMENT_AFTER) => Bytes::from_static(COMMENT),

@@ -172,6 +172,7 @@ impl Server {
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
         let (stop, stopped) = watch::channel(false);
         let app = Arc::new(App::new(health, overview, settings, stopped.clone()));
+        events::follow(&app);
         let router = routes::router(Arc::clone(&app));
         let telling = {
             let app = Arc::clone(&app);

@@ -733,6 +733,8 @@ fn what_happens_to_a_program_is_seen_without_a_reload() {
     let (_serve, stage, browser) = real(&world);
     browser.expect_text(&row("app/web2"), "UP");
     browser.run("window.isTheSame = true");
+    let entries = "document.querySelectorAll('#entries li').length";
+    let before = browser.value(entries).as_u64().unwrap();
     world.supervisord.ctl(&["stop", "web2"]);
     for text in ["MAINT", "STOPPED", "maint"] {
         browser.expect_text(&row("app/web2"), text);
@@ -741,6 +743,8 @@ fn what_happens_to_a_program_is_seen_without_a_reload() {
     world.supervisord.ctl(&["start", "web2"]);
     browser.expect_text(&row("app/web2"), "RUNNING");
     browser.expect_text("#count", "2 of 2 up");
+    browser.expect(&format!("{entries} > {before}"), true);
+    browser.expect_text("#entries", "app/web2");
     assert_eq!(browser.value("window.isTheSame"), true);
     is_clean(&browser, &stage.url());
 }

@@ -81,10 +81,20 @@ impl Events {
         (count > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// The next event's document; lines of the transfer and comments are passed over.
+    /// The document of the next overview.
     fn next(&mut self) -> Option<Value> {
+        self.next_of("overview")
+    }
+
+    /// The document of the next event of this name; lines of the transfer and comments are passed over.
+    fn next_of(&mut self, wanted: &str) -> Option<Value> {
+        let mut name = String::new();
         loop {
-            if let Some(data) = self.line()?.strip_prefix("data: ") {
+            let line = self.line()?;
+            if let Some(event) = line.strip_prefix("event: ") {
+                event.clone_into(&mut name);
+            }
+            if let Some(data) = line.strip_prefix("data: ").filter(|_| name == wanted) {
                 return Some(serde_json::from_str(data).unwrap());
             }
         }
@@ -225,6 +235,20 @@ fn a_server_is_drained_over_http_and_an_event_tells() {
     // The end of `serve` is one of the stream, too.
     assert_eq!(serve.end(), Some(0));
     while events.next().is_some() {}
+}
+
+#[test]
+fn each_entry_of_the_history_is_an_event() {
+    let mut world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    let mut events = Events::connect(&serve);
+    world.haproxy.stop();
+    let entry = events.next_of("history").expect("an entry");
+    assert_eq!((&entry["kind"], &entry["subject"]), (&json!("haproxy"), &json!("haproxy")), "{entry}");
+    let told = serve.ask_as_admin("GET", "/api/history?kind=haproxy", &[], "").expect(200).json();
+    assert!(told["entries"].as_array().unwrap().contains(&entry), "{entry} is not in {told:#}");
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub(super) async fn sessions(_: Reader, State(app): State<Arc<App>>) -> Json<Ses
 /// What changes, as it does
 ///
 /// Server-sent events: `overview` has the document of `/api/overview`, at the beginning and after each check or change,
-/// at most one a second. A client that is slow misses those in between. The stream ends after less than five minutes,
+/// at most one a second. A client that is slow misses those in between. `history` has an entry of `/api/history`, when
+/// it happens. The stream ends after less than five minutes,
 /// and clients connect anew.
 #[utoipa::path(get, path = "/api/events", tag = "overview", security(("token" = [])),
     responses(
