@@ -112,6 +112,9 @@ fn begin(app: &App, action: Action, subject: Option<Subject>, client: &Client) -
         return Err(Kind::Closed.because(why_no_actions(app).unwrap_or_default()));
     };
     refuse_while_open(app)?;
+    if app.overview.latest().supervisord.is_none() {
+        return Err(Kind::Unavailable.because("nothing was looked at yet").after(Duration::from_secs(1)));
+    }
     let subject = subject.ok_or_else(|| {
         Kind::Http(StatusCode::NOT_FOUND).because(match action {
             Action::Restart => {
