@@ -114,7 +114,7 @@ impl FromRequestParts<Arc<App>> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         if app.keys.token.is_some() {
-            Authorized::from_request_parts(parts, app).await?;
+            let Authorized = Authorized::from_request_parts(parts, app).await?;
         }
         Ok(Self)
     }
