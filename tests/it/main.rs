@@ -41,6 +41,8 @@ mod kafka_commands;
 mod manual;
 #[cfg(not(feature = "kafka"))]
 mod no_kafka;
+#[cfg(not(feature = "web"))]
+mod no_web;
 mod orders;
 mod peers;
 mod pipeline_faults;
