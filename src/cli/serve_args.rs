@@ -182,13 +182,6 @@ pub(super) struct ProgramsArgs {
     pub(super) listener_metrics: Option<PathBuf>,
 }
 
-impl ProgramsArgs {
-    /// Whether programs are to be known.
-    pub(super) fn are_given(&self) -> bool {
-        self.supervisor_conf.is_some() || self.listener.is_some() || !self.map.is_empty()
-    }
-}
-
 /// Reports and alerts: what is sent without being asked, and what Telex may ask for.
 #[derive(Clone, Debug, clap::Args)]
 // Its doc comments are help texts.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::commands::SiteArgs;
-use super::serve_args::ServeArgs;
+use super::serve_args::{ProgramsArgs, ServeArgs};
 use super::site::{self, Found};
 use crate::control::Site;
 use crate::overview::Commands;
@@ -23,7 +23,7 @@ pub(super) fn find(
     problems: &mut Vec<String>,
 ) -> Programs {
     let listener_metrics = args.programs.listener_metrics.clone();
-    if !args.programs.are_given() {
+    if !are_given(&args.programs) {
         return Programs { listener_metrics, ..Programs::default() };
     }
     let given = site_args(args, variable);
@@ -43,6 +43,10 @@ pub(super) fn find(
             Programs::default()
         }
     }
+}
+
+fn are_given(programs: &ProgramsArgs) -> bool {
+    programs.supervisor_conf.is_some() || programs.listener.is_some() || !programs.map.is_empty()
 }
 
 fn site_args(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> SiteArgs {

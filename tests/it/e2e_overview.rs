@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, DEADLINE, Program, Running, Serve, TOKEN, World, eventually, for_a_while, free_port,
+    Answer, BINARY, DEADLINE, Program, Running, Serve, TOKEN, World, eventually, for_a_while, free_port,
 };
 
 /// `serve` that knows the world's programs.
@@ -289,6 +289,43 @@ fn one_action_at_a_time_for_each_and_its_end_is_serves_end() {
     assert_eq!(world.supervisord.state(name), "RUNNING");
     assert!(serve.log().contains("killed, as this program ends"), "{}", serve.log());
     drop(requests);
+}
+
+#[test]
+fn actions_go_to_the_sockets_of_the_listener() {
+    let servers = [format!("web1 127.0.0.1:{}", free_port())];
+    let servers = [&*servers[0]];
+    let world = World::with_servers(&servers, &[Program::idle("web1")], "--poll-interval 0.2", "*=app/*");
+    world.expect_running("web1");
+    // One for those who only look, as the page recommends.
+    let socket = world.directory().join("user.sock");
+    let line = format!("  stats socket {} mode 666 level user", socket.display());
+    world.haproxy.configure(&line, &servers);
+    world.haproxy.reload();
+    world.expect_running("web1");
+    let conf = world.directory().join("supervisord.conf").display().to_string();
+    let serve = Serve::start(world.directory(), &socket, &["--supervisor-conf", &conf]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    let job = act(&serve, "/api/servers/app/web1/drain");
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!(world.haproxy.admin("web1"), "drain");
+}
+
+#[test]
+fn an_upgrade_of_the_file_does_not_change_what_runs() {
+    let world = World::idle(&["web1"]);
+    world.expect_running("web1");
+    let program = world.directory().join("supervisor-haproxy");
+    std::fs::copy(BINARY, &program).unwrap();
+    let conf = world.directory().join("supervisord.conf").display().to_string();
+    let socket = &world.haproxy.socket;
+    let serve = Serve::start_of(&program, world.directory(), socket, &["--supervisor-conf", &conf]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, "another version, half of it").unwrap();
+    let job = act(&serve, "/api/servers/app/web1/drain");
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!(world.haproxy.admin("web1"), "drain");
 }
 
 #[test]

@@ -85,9 +85,15 @@ impl Serve {
     /// Listens at `serve.sock` in the directory, with a token and an admin key, and checks ten times a second.
     #[track_caller]
     pub(crate) fn start(directory: &Path, haproxy: &Path, options: &[&str]) -> Self {
+        Self::start_of(Path::new(BINARY), directory, haproxy, options)
+    }
+
+    /// Another copy of the program.
+    #[track_caller]
+    pub(crate) fn start_of(program: &Path, directory: &Path, haproxy: &Path, options: &[&str]) -> Self {
         let socket = directory.join("serve.sock");
         let log = directory.join("serve.log");
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(program);
         command.arg("serve");
         // What a test says itself outweighs a variable.
         for (name, value) in [("CHECK_INTERVAL", "0.1"), ("TIMEOUT", "0.5"), ("BREAKER_RESET", "0.5")] {
