@@ -27,6 +27,8 @@ mod screen;
 mod serve;
 mod serve_args;
 #[cfg(feature = "web")]
+mod serve_history;
+#[cfg(feature = "web")]
 mod serve_messages;
 #[cfg(feature = "web")]
 mod serve_programs;

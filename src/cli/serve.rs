@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 
 use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
+use super::serve_history::Scribe;
 use super::serve_programs::Programs;
 use super::{Failure, history_file, listen, logging, serve_messages, serve_programs};
 use crate::agent::BreakerSettings;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     if let Some(messages) = &mut messages {
         messages.book = Some(book.clone());
     }
-    web.history = Some(book);
+    web.history = Some(book.clone());
     let outbox = messages.map(Outbox::new);
     if let Some(outbox) = &outbox {
         health.listeners.extend(outbox.listener());
@@ -55,7 +56,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     let monitor = Monitor::start(health)?;
     let desk = outbox.map(|outbox| outbox.start(&monitor.watch())).transpose()?;
-    let observer = Observer::start(observer_settings(args, programs), monitor.watch())?;
+    let observer = Observer::start(observer_settings(args, programs, book), monitor.watch())?;
     let server = Server::start(web, monitor.watch(), observer.watch())?;
     info!("serving at {}, about haproxy {}", server.address(), args.socket);
     notify(NotifyState::Ready);
@@ -123,9 +124,14 @@ struct All {
     programs: Programs,
 }
 
-fn observer_settings(args: &ServeArgs, programs: Programs) -> overview::Settings {
+fn observer_settings(args: &ServeArgs, programs: Programs, book: Book) -> overview::Settings {
     let Programs { site, commands, .. } = programs;
-    overview::Settings { site, commands, interval: args.check_interval, listener: None }
+    overview::Settings {
+        site,
+        commands,
+        interval: args.check_interval,
+        listener: Some(Arc::new(Scribe(book))),
+    }
 }
 
 /// All that was typed, checked; all problems at once.

@@ -648,7 +648,7 @@ pub(super) struct HistoryEntry {
     kind: HistoryKind,
     /// Which one: `app/web1`, or `haproxy`.
     subject: String,
-    /// What it was; of a recovery, its cause, and of a message, what it was.
+    /// What it was; of an action, what was asked for; of a recovery, its cause, and of a message, what it was.
     from: String,
     /// What it is, or how it ended.
     to: String,

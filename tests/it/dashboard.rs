@@ -716,6 +716,7 @@ fn a_drain_by_keyboard_alone_is_a_drain_in_haproxy() {
     browser.expect_text(&format!("{} .set", row("app/web1")), "drain");
     browser.expect_text(&format!("{} .state", row("app/web1")), "DRAIN");
     browser.expect_text("#job-list li:first-child", "succeeded");
+    browser.expect_text("#entries", "drain → succeeded");
     assert_eq!(browser.value("document.activeElement.getAttribute('aria-label')"), "Actions for app/web1");
     assert_eq!(world.haproxy.admin("web2"), "ready");
     // And back, the same way.
@@ -744,7 +745,7 @@ fn what_happens_to_a_program_is_seen_without_a_reload() {
     browser.expect_text(&row("app/web2"), "RUNNING");
     browser.expect_text("#count", "2 of 2 up");
     browser.expect(&format!("{entries} > {before}"), true);
-    browser.expect_text("#entries", "app/web2");
+    browser.expect_text("#entries", "RUNNING → STOPPED");
     assert_eq!(browser.value("window.isTheSame"), true);
     is_clean(&browser, &stage.url());
 }

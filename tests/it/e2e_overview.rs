@@ -248,10 +248,36 @@ fn each_entry_of_the_history_is_an_event() {
     expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
     let mut events = Events::connect(&serve);
     world.haproxy.stop();
-    let entry = events.next_of("history").expect("an entry");
-    assert_eq!((&entry["kind"], &entry["subject"]), (&json!("haproxy"), &json!("haproxy")), "{entry}");
-    let told = serve.ask_as_admin("GET", "/api/history?kind=haproxy", &[], "").expect(200).json();
-    assert!(told["entries"].as_array().unwrap().contains(&entry), "{entry} is not in {told:#}");
+    let mut entries = std::iter::from_fn(|| events.next_of("history"));
+    let entry = entries.find(|entry| entry["kind"] == "haproxy").expect("an entry");
+    assert_eq!((&entry["subject"], &entry["to"]), (&json!("haproxy"), &json!("UNHEALTHY")), "{entry}");
+    let told = |kind: &str| {
+        let path = format!("/api/history?kind={kind}");
+        serve.ask_as_admin("GET", &path, &[], "").expect(200).json()["entries"].clone()
+    };
+    assert!(told("haproxy").as_array().unwrap().contains(&entry), "{entry} is not in {:#}", told("haproxy"));
+}
+
+#[test]
+fn programs_and_actions_are_in_the_history() {
+    let world = World::idle(&["web1", "web2"]);
+    world.expect_running("web1");
+    let serve = serve(&world, &[]);
+    expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
+    let told = |kind: &str| {
+        let path = format!("/api/history?kind={kind}");
+        let entries = serve.ask_as_admin("GET", &path, &[], "").expect(200).json()["entries"].clone();
+        let word = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+        let entries = entries.as_array().unwrap().iter();
+        entries
+            .map(|entry| ["subject", "from", "to"].map(|name| word(entry, name)).join(" "))
+            .collect::<Vec<_>>()
+    };
+    act(&serve, "/api/servers/app/web1/drain");
+    eventually("the end of the action", || (told("action").len() == 2).then_some(()));
+    assert_eq!(told("action"), ["app/web1 drain succeeded", "app/web1 drain running"]);
+    world.supervisord.ctl(&["stop", "web2"]);
+    eventually("the stop", || told("program").contains(&"web2 RUNNING STOPPED".to_owned()).then_some(()));
 }
 
 #[test]

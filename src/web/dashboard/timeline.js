@@ -87,13 +87,15 @@ class Timeline {
   }
 }
 
-function makeEntry({ time, kind, subject, from, to, why }) {
+function makeEntry(entry) {
+  const { time, kind, subject, from, to, why } = entry;
   const date = new Date(time);
   const change = from ? `${from} → ${to}` : String(to ?? "");
+  const level = entryLevel(entry);
   const today = day(new Date());
-  return el("li", { "data-level": entryLevel(to) },
+  return el("li", { "data-level": level },
     el("time", { datetime: time }, clock(date), el("span", { class: "day" }, day(date) === today ? "" : day(date))),
     el("div", {},
-      el("div", { class: "head" }, el("b", {}, subject ?? kind), el("span", {}, icon(entryLevel(to)), change)),
+      el("div", { class: "head" }, el("b", {}, subject ?? kind), el("span", {}, icon(level), change)),
       el("p", { class: "why" }, why ? `${kind}: ${why}` : kind)));
 }

@@ -67,8 +67,11 @@ const unique = (servers) => [...new Map(servers.map((server) => [nameOf(server),
 /** web2 before web10. */
 const byName = new Intl.Collator("en", { numeric: true }).compare;
 
+const JOB = { running: "busy", succeeded: "ok", failed: "bad" };
+
 /** How an entry of the history is, by what it has become. */
-function entryLevel(to) {
+function entryLevel({ kind, to }) {
+  if (kind === "action" && JOB[to]) return JOB[to];
   const word = String(to ?? "").toUpperCase();
   if (["HEALTHY", "CLOSED", "RUNNING", "READY", "SUCCEEDED", "RECOVERED", "DELIVERED", "SENT"].includes(word)) return "ok";
   if (["DEGRADED", "HALF_OPEN"].includes(word)) return "warn";
@@ -77,8 +80,6 @@ function entryLevel(to) {
   if (["STOPPED", "EXITED"].includes(word)) return "off";
   return /^(UP|DOWN|MAINT|DRAIN|NOLB|NO CHECK)/.test(word) ? statusLevel(word.replace("NO CHECK", "no check")) : "unknown";
 }
-
-const JOB = { running: "busy", succeeded: "ok", failed: "bad" };
 
 /** What an action on a row is called, what it will do, and where it goes. */
 const ACTIONS = {
