@@ -39,6 +39,8 @@ impl Scene {
     fn open(&self) -> Browser {
         let browser = Browser::open(&self.stage.url());
         browser.run(&format!("sessionStorage.setItem('supervisor-haproxy-token', '{TOKEN}')"));
+        browser.reload();
+        browser.expect("document.getElementById('forget').hidden", false);
         browser.expect("document.querySelectorAll('tr.server').length > 0", true);
         browser
     }
