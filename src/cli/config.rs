@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anstyle::Style;
@@ -22,6 +23,7 @@ use crate::config_change::{
     Running, Setup, Version, Way,
 };
 use crate::control::epoch_seconds;
+use crate::exec::Checked;
 use crate::haproxy::MapFile;
 use crate::net::Endpoint;
 
@@ -47,6 +49,8 @@ impl From<ChangeError> for Failure {
         match error {
             ChangeError::Lock(crate::config_change::LockError::Taken { .. }) => Self::Late(problems),
             ChangeError::Invalid(_)
+            | ChangeError::Unchecked(_)
+            | ChangeError::Outdated { .. }
             | ChangeError::NotReady(_)
             | ChangeError::Refused(_)
             | ChangeError::Routes(_)
@@ -120,13 +124,24 @@ fn endpoint(name: &str, text: &str) -> Result<Endpoint, Failure> {
 /// The HAProxy that answers at a socket.
 pub(super) fn at(socket: &str) -> Result<Running, Failure> {
     let socket = endpoint("--socket", socket)?;
-    Ok(Running::new(Reach { program: PathBuf::new(), socket, ways: Vec::new(), timeout: Duration::ZERO })?)
+    Ok(Running::new(Reach {
+        program: PathBuf::new(),
+        socket,
+        ways: Vec::new(),
+        timeout: Duration::ZERO,
+        stop: Arc::default(),
+    })?)
 }
 
 fn running(program: &ProgramArgs, process: &ReachArgs) -> Result<Running, Failure> {
     let socket = endpoint("--socket", &process.socket)?;
-    let reach =
-        Reach { program: program.haproxy.clone(), socket, ways: ways(process)?, timeout: program.timeout };
+    let reach = Reach {
+        program: program.haproxy.clone(),
+        socket,
+        ways: ways(process)?,
+        timeout: program.timeout,
+        stop: Arc::default(),
+    };
     Ok(Running::new(reach)?)
 }
 
@@ -188,8 +203,8 @@ impl Peer for Nobody {
         Err("HAProxy is left alone".into())
     }
 
-    fn check(&mut self, _: &[PathBuf]) -> Result<(), String> {
-        self.ready()
+    fn check(&mut self, _: &[PathBuf]) -> Result<Checked, String> {
+        Err("HAProxy is left alone".into())
     }
 
     fn activate(&mut self, _: &How) -> Activated {
@@ -260,10 +275,14 @@ fn validate(args: &ValidateArgs) -> Result<u8, Failure> {
         socket,
         ways: Vec::new(),
         timeout: args.program.timeout,
+        stop: Arc::default(),
     };
     match Running::new(reach)?.check(&files) {
-        Ok(()) => Screen::new().line(paint(GOOD, "valid")),
-        Err(said) => return Err(Failure::Failed(vec![format!("HAProxy does not accept it:\n{said}")])),
+        Ok(checked) if checked.is_valid => Screen::new().line(paint(GOOD, "valid")),
+        Ok(checked) => {
+            return Err(Failure::Failed(vec![format!("HAProxy does not accept it:\n{}", checked.said)]));
+        }
+        Err(why) => return Err(Failure::Failed(vec![why])),
     }
     Ok(0)
 }

@@ -15,6 +15,7 @@ use super::history::{Kept, Version, What};
 use super::lock::{Lock, LockError};
 use super::routes::{RouteError, RoutesError};
 use super::transaction::{Progress, Transaction};
+use crate::exec::Checked;
 use crate::haproxy::MapFile;
 
 /// Where everything is, and in whose name it is done.
@@ -40,8 +41,8 @@ pub struct Setup {
 pub trait Peer {
     /// Why a change cannot even be tried, in words.
     fn ready(&mut self) -> Result<(), String>;
-    /// Whether HAProxy would start with these files; its own words if not.
-    fn check(&mut self, files: &[PathBuf]) -> Result<(), String>;
+    /// Whether HAProxy would start with these files; in words, why it cannot be told.
+    fn check(&mut self, files: &[PathBuf]) -> Result<Checked, String>;
     /// Has it take the files that are there now.
     fn activate(&mut self, how: &How) -> Activated;
 }
@@ -75,6 +76,17 @@ pub enum ChangeError {
     /// HAProxy would not start with it.
     #[error("nothing was changed: HAProxy does not accept it:\n{0}")]
     Invalid(String),
+    /// It is not known whether HAProxy would start with it.
+    #[error("nothing was changed: {0}")]
+    Unchecked(String),
+    /// The table of routes is another one by now.
+    #[error("nothing was changed: the routes are at version {now} by now, not {wanted}; look at them again")]
+    Outdated {
+        /// The version that the table has.
+        now: String,
+        /// What was expected.
+        wanted: String,
+    },
     /// What is asked for makes no sense as things stand.
     #[error("nothing was changed: {0}")]
     Refused(String),

@@ -67,10 +67,7 @@ impl<P: Peer> Desk<P> {
         }
         let old = places.load()?;
         if let Some(tag) = expected.filter(|tag| *tag != old.tag()) {
-            return Err(ChangeError::Refused(format!(
-                "the routes are at version {} by now, not {tag}; look at them again",
-                old.tag()
-            )));
+            return Err(ChangeError::Outdated { now: old.tag(), wanted: tag.to_owned() });
         }
         let mut new = old.clone();
         change(&mut new)?;
@@ -79,7 +76,8 @@ impl<P: Peer> Desk<P> {
         // would route nothing.
         match self.peer.activate(&How::Map(places.map.path().to_owned())) {
             Activated::Worked => {}
-            Activated::Failed(why) | Activated::Nobody(why) => return Err(ChangeError::NotReady(why)),
+            Activated::Failed(why) => return Err(ChangeError::Refused(why)),
+            Activated::Nobody(why) => return Err(ChangeError::NotReady(why)),
         }
         if new == old {
             return Ok(Done { version: None, is_reloaded: false });

@@ -3,7 +3,6 @@
 //! shows that to whom is not known here: see `web`.
 
 mod action;
-mod child;
 mod judgement;
 mod metrics;
 mod monitor;
@@ -19,4 +18,3 @@ pub use monitor::{Listener, Monitor, News, Settings, Watch};
 pub use reading::{Reading, ServerFigures};
 pub use recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
 pub use state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
-pub use validation::Configuration;

@@ -14,9 +14,10 @@ use log::{debug, error, info, warn};
 use super::metrics::{state, write_servers};
 use super::recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
 use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
-use super::validation::Imprint;
-use super::{Action, Configuration, Reading, Status, judge};
+use super::validation::{Imprint, validate};
+use super::{Action, Reading, Status, judge};
 use crate::agent::{Breaker, BreakerChange, BreakerSettings, Circuit};
+use crate::exec::Configuration;
 use crate::haproxy::Command;
 use crate::net::{Endpoint, Fault, Limits, Peer, Phase, Question, Switchboard};
 use crate::stats::outlets::Exposition;
@@ -428,7 +429,7 @@ impl Rounds {
     /// Looks whether HAProxy takes its configuration, if it is another than at the last look.
     fn look_at_configuration(&mut self) {
         let Some(configuration) = &self.settings.configuration else { return };
-        let imprint = configuration.imprint();
+        let imprint = Imprint::of(configuration);
         if self.configuration.is_some() && imprint == self.imprint {
             return;
         }
@@ -451,8 +452,8 @@ impl Rounds {
     fn validate(&mut self) {
         let Some(configuration) = &self.settings.configuration else { return };
         // First: what changes while HAProxy reads it is looked at again.
-        self.imprint = configuration.imprint();
-        self.configuration = Some(configuration.validate(&self.watch.stop));
+        self.imprint = Imprint::of(configuration);
+        self.configuration = Some(validate(configuration, &self.watch.stop));
     }
 
     /// Recovers because somebody asks for it.

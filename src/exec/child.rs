@@ -14,62 +14,112 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
 
-/// The end of what it says, which is where programs say why they failed.
-const KEPT: usize = 4096;
+/// Of what it says first, and as much of what it says last: programs begin with what is wrong, and end with why they
+/// give up. HAProxy has been seen to say a megabyte.
+const KEPT: usize = 8 * 1024;
+/// How much of that is told in a line.
+const IN_A_LINE: usize = 4096;
 /// How late it is noticed that the whole program is to end.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// How it ended, and the last it said on stdout and stderr.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) output: String,
+/// How it ended, and what it said on stdout and stderr, its control characters made visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code, or the signal that has ended it.
+    pub status: ExitStatus,
+    /// 16 KiB at most: what is left out in the middle is counted there.
+    pub said: String,
 }
 
 /// Why it did not end by itself.
 #[derive(Debug, Error)]
-pub(super) enum ChildFault {
+pub enum ChildFault {
     /// It is not there, or is no program.
     #[error("cannot be run: {0}")]
     Start(#[source] io::Error),
     /// The kernel refuses what waiting is made of.
     #[error("cannot be waited for: {0}")]
     Wait(#[source] io::Error),
-    /// It was killed.
-    #[error("not done within {0:?}, and killed")]
-    Overran(Duration),
+    /// It was killed, and had said this.
+    #[error("did not end within {0:?}, and was killed{said}", said = so_far(.1))]
+    Overran(Duration, String),
     /// It was killed, as this program ends.
-    #[error("killed, as this program ends")]
+    #[error("was killed, as this program ends")]
     Leaving,
 }
 
+fn so_far(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(":\n{said}") }
+}
+
 impl Ended {
-    /// Fails with what it said where it did not succeed.
-    pub(super) fn success(self) -> Result<String, String> {
-        let Self { status, output } = self;
-        if status.success() { Ok(output) } else { Err(said(status, &output)) }
+    /// What it said where it succeeded; otherwise how it ended and the last it said, in one line.
+    pub fn success(self) -> Result<String, String> {
+        let Self { status, said } = self;
+        if status.success() { Ok(said) } else { Err(in_a_line(status, &said)) }
     }
 }
 
-fn said(status: impl Display, output: &str) -> String {
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+fn in_a_line(status: impl Display, said: &str) -> String {
+    let start = said.len().saturating_sub(IN_A_LINE);
+    let start = (start..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or_default();
+    let last = said.get(start..).unwrap_or_default();
+    let lines: Vec<&str> = last.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { status.to_string() } else { format!("{status}: {}", lines.join("; ")) }
 }
 
-/// Runs it and waits for its end, for so long, or until `stop` is set.
-pub(super) fn run(command: Command, within: Duration, stop: &AtomicBool) -> Result<Ended, ChildFault> {
+/// Runs it and waits for its end, for so long, or until `stop` is set. Then it is killed with what it has started. What
+/// lives on behind its end is not waited for.
+pub fn run(command: Command, within: Duration, stop: &AtomicBool) -> Result<Ended, ChildFault> {
     let (reader, child) = start(command).map_err(ChildFault::Start)?;
-    let mut running = Running { child, reader: Some(reader), output: Vec::new() };
+    let mut running = Running { child, reader: Some(reader), said: Said::default() };
     let waited = running.wait(Instant::now() + within, stop);
     match waited {
-        Ok(Some(status)) => {
-            let output = String::from_utf8_lossy(&running.output).into_owned();
-            Ok(Ended { status, output })
+        Ok(Some(status)) => Ok(Ended { status, said: running.said.text() }),
+        Ok(None) if stop.load(Ordering::Relaxed) => Err(running.kill(ChildFault::Leaving)),
+        Ok(None) => {
+            let said = running.said.text();
+            Err(running.kill(ChildFault::Overran(within, said)))
         }
-        Ok(None) if stop.load(Ordering::Relaxed) => running.kill(ChildFault::Leaving),
-        Ok(None) => running.kill(ChildFault::Overran(within)),
-        Err(error) => running.kill(ChildFault::Wait(error)),
+        Err(error) => Err(running.kill(ChildFault::Wait(error))),
     }
+}
+
+/// The beginning and the end of what is said.
+#[derive(Debug, Default)]
+struct Said {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    left_out: usize,
+}
+
+impl Said {
+    fn take(&mut self, piece: &[u8]) {
+        let room = KEPT.saturating_sub(self.first.len()).min(piece.len());
+        let (first, last) = piece.split_at(room);
+        self.first.extend_from_slice(first);
+        self.last.extend_from_slice(last);
+        let excess = self.last.len().saturating_sub(KEPT);
+        self.last.drain(..excess);
+        self.left_out += excess;
+    }
+
+    fn text(&self) -> String {
+        let Self { first, last, left_out } = self;
+        if *left_out == 0 {
+            return visible(&[&first[..], last].concat());
+        }
+        format!("{}\n[… {left_out} bytes are left out …]\n{}", visible(first), visible(last))
+    }
+}
+
+/// Line by line, with what a terminal would act on in Rust's notation.
+fn visible(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let plain = |line: &str| {
+        line.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
+    };
+    text.lines().map(plain).collect::<Vec<String>>().join("\n").trim_end().to_owned()
 }
 
 /// The command holds the other end of the pipe, so it must not outlive the start.
@@ -85,7 +135,7 @@ struct Running {
     child: Child,
     /// None once all has been said.
     reader: Option<PipeReader>,
-    output: Vec<u8>,
+    said: Said,
 }
 
 impl Running {
@@ -115,17 +165,13 @@ impl Running {
         }
     }
 
-    /// Takes what it has said, and keeps the end of that.
+    /// Takes what it has said since.
     fn read(&mut self) -> io::Result<()> {
-        let mut piece = [0; KEPT];
+        let mut piece = [0; 4096];
         while let Some(reader) = &mut self.reader {
             match reader.read(&mut piece) {
                 Ok(0) => self.reader = None,
-                Ok(count) => {
-                    self.output.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    let excess = self.output.len().saturating_sub(KEPT);
-                    self.output.drain(..excess);
-                }
+                Ok(count) => self.said.take(piece.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -135,13 +181,13 @@ impl Running {
     }
 
     /// Nobody has waited for it yet, so its group's number is still its own.
-    fn kill(mut self, fault: ChildFault) -> Result<Ended, ChildFault> {
+    fn kill(mut self, fault: ChildFault) -> ChildFault {
         if let Ok(group) = i32::try_from(self.child.id()) {
             // Where it is gone already, there is nothing to do.
             let _ = killpg(unistd::Pid::from_raw(group), Signal::SIGKILL);
         }
         let _ = self.child.wait();
-        Err(fault)
+        fault
     }
 }
 
@@ -161,24 +207,31 @@ mod tests {
 
     #[test]
     fn what_it_says_is_kept_with_how_it_ended() {
-        assert_eq!(shell("echo done", LONG).unwrap().success(), Ok("done\n".into()));
+        assert_eq!(shell("echo done", LONG).unwrap().success(), Ok("done".into()));
         let failed = shell("echo one; echo; echo two >&2; exit 3", LONG).unwrap().success();
         assert_eq!(failed, Err("exit status: 3: one; two".into()));
+        assert!(!shell("kill -9 $$", LONG).unwrap().status.success());
+        assert_eq!(shell("printf 'tw\\033o\\n' >&2", LONG).unwrap().said, "tw\\u{1b}o");
     }
 
     #[test]
-    fn of_many_words_the_last_are_kept() {
-        let said = shell("yes | head -c 1000000; echo end", LONG).unwrap().output;
-        assert!(said.len() == KEPT && said.ends_with("y\nend\n"), "{}", said.len());
+    fn of_many_words_the_first_and_the_last_are_kept() {
+        let ended = shell("echo first; yes | head -c 1000000; echo last; exit 1", LONG).unwrap();
+        let said = &ended.said;
+        assert!(said.starts_with("first\ny\n") && said.ends_with("y\nlast"), "{said}");
+        assert!(said.contains("\n[… 983627 bytes are left out …]\n") && said.len() < 2 * KEPT + 64, "{said}");
+        let line = ended.success().unwrap_err();
+        assert!(line.ends_with("y; last") && line.len() < 2 * IN_A_LINE, "{line}");
     }
 
     #[test]
     fn one_that_overruns_is_killed_with_what_it_has_started() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
-        let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let script =
+            format!("echo before; sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
         let fault = shell(&script, Duration::from_secs(1)).unwrap_err();
-        assert_eq!(fault.to_string(), "not done within 1s, and killed");
+        assert_eq!(fault.to_string(), "did not end within 1s, and was killed:\nbefore");
         let pid = fs::read_to_string(file).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
         let begun = Instant::now();
@@ -194,7 +247,7 @@ mod tests {
         let begun = Instant::now();
         let ended = shell("sleep 60 & echo $!", LONG * 2).unwrap();
         assert!(begun.elapsed() < LONG);
-        let pid: i32 = ended.output.trim().parse().unwrap();
+        let pid: i32 = ended.said.trim().parse().unwrap();
         let _ = nix::sys::signal::kill(unistd::Pid::from_raw(pid), Signal::SIGKILL);
     }
 
@@ -203,7 +256,7 @@ mod tests {
         let mut command = Command::new("/bin/sleep");
         command.arg("1000");
         let fault = run(command, LONG, &AtomicBool::new(true)).unwrap_err();
-        assert_eq!(fault.to_string(), "killed, as this program ends");
+        assert_eq!(fault.to_string(), "was killed, as this program ends");
         let fault = run(Command::new("/no/such"), LONG, &AtomicBool::new(false)).unwrap_err();
         assert!(fault.to_string().starts_with("cannot be run: No such file"), "{fault}");
     }
