@@ -14,7 +14,7 @@ use crate::agent::Target;
 use crate::control::Probe;
 pub(super) use config::{
     AddArgs, ApplyArgs, ChangeArgs, ConfigCommand, FilesArgs, HistoryArgs, InitArgs, ListArgs, ProgramArgs,
-    ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs,
+    ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs, at_least_two,
 };
 
 /// What is to be done with programs and their servers.

@@ -50,7 +50,7 @@ impl From<ChangeError> for Failure {
             ChangeError::Lock(crate::config_change::LockError::Taken { .. }) => Self::Late(problems),
             ChangeError::Invalid(_)
             | ChangeError::Unchecked(_)
-            | ChangeError::Outdated { .. }
+            | ChangeError::Outdated(_)
             | ChangeError::NotReady(_)
             | ChangeError::Refused(_)
             | ChangeError::Routes(_)
@@ -105,7 +105,8 @@ fn archive(args: &FilesArgs) -> Result<PathBuf, Failure> {
     }
 }
 
-fn setup(args: &ChangeArgs) -> Result<Setup, Failure> {
+/// The configuration and its archive, in the name of whoever has started this program.
+pub(super) fn setup(args: &ChangeArgs) -> Result<Setup, Failure> {
     Ok(Setup {
         files: files(&args.files)?,
         map: Some(places(&args.files)?.map),
@@ -134,15 +135,19 @@ pub(super) fn at(socket: &str) -> Result<Running, Failure> {
 }
 
 fn running(program: &ProgramArgs, process: &ReachArgs) -> Result<Running, Failure> {
+    Ok(Running::new(reach(program, process)?)?)
+}
+
+/// How the HAProxy that runs is asked and reloaded.
+pub(super) fn reach(program: &ProgramArgs, process: &ReachArgs) -> Result<Reach, Failure> {
     let socket = endpoint("--socket", &process.socket)?;
-    let reach = Reach {
+    Ok(Reach {
         program: program.haproxy.clone(),
         socket,
         ways: ways(process)?,
         timeout: program.timeout,
         stop: Arc::default(),
-    };
-    Ok(Running::new(reach)?)
+    })
 }
 
 /// Those that were given; where none was, those of a package.
@@ -214,12 +219,7 @@ impl Peer for Nobody {
 
 /// What a change came to.
 pub(super) fn report(done: &Done, what: &str) {
-    let text = match done.version {
-        None => format!("{what} already; nothing was changed"),
-        Some(version) if done.is_reloaded => format!("{what}, as version {version}; HAProxy was reloaded"),
-        Some(version) => format!("{what}, as version {version}; no reload was needed"),
-    };
-    Screen::new().line(paint(GOOD, text));
+    Screen::new().line(paint(GOOD, done.tell(what)));
 }
 
 /// Which file is meant: the only one, or the one that was named.

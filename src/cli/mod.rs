@@ -24,6 +24,8 @@ mod serve;
 mod serve_args;
 #[cfg(feature = "web")]
 mod serve_messages;
+#[cfg(feature = "web")]
+mod serve_routes;
 mod site;
 mod state;
 mod status;

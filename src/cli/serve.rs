@@ -1,6 +1,7 @@
-//! `serve`: health, metrics and recovery over HTTP.
+//! `serve`: health, metrics, recovery and routes over HTTP.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{LevelFilter, info, warn};
@@ -8,12 +9,13 @@ use sd_notify::NotifyState;
 
 use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
+use super::serve_routes::{self, Counter};
 use super::{Failure, listen, logging, serve_messages};
 use crate::agent::BreakerSettings;
 use crate::alerts::{self, Outbox};
 use crate::control::Vigil;
 use crate::exec::Configuration;
-use crate::health::{self, Action, Monitor, RecoverySettings};
+use crate::health::{self, Action, Monitor, RecoverySettings, RouteTable};
 use crate::net::Endpoint;
 use crate::supervisor::{ProcessName, ServerUrl};
 use crate::web::{self, Keys, Listen, Secret, SecretError, Server, Telex};
@@ -67,6 +69,7 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     let haproxy = haproxy.map_err(|problem| problems.push(problem)).ok();
     let listen = args.listen.parse::<Listen>().map_err(|error| format!("--listen: {error}"));
     let listen = listen.map_err(|problem| problems.push(problem)).ok();
+    let routing = serve_routes::routing(args, &mut problems);
     let keys = keys(args, variable, &mut problems);
     let action = action(args, variable).map_err(|problem| problems.push(problem)).unwrap_or_default();
     let messages = serve_messages::settings(&args.messages, host_name(), variable, &mut problems);
@@ -85,7 +88,12 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     }
     match (haproxy, listen) {
         (Some(haproxy), Some(listen)) if problems.is_empty() => {
-            Ok((health_settings(args, haproxy, action), web_settings(args, listen, keys), messages))
+            let mut health = health_settings(args, haproxy, action);
+            let counter = routing.as_ref().map(|routing| Counter::new(routing.places.clone()));
+            health.routes = counter.map(|counter| Arc::new(counter) as Arc<dyn RouteTable>);
+            let configuration = health.configuration.clone();
+            let web = web::Settings { configuration, routing, ..web_settings(args, listen, keys) };
+            Ok((health, web, messages))
         }
         _ => Err(problems),
     }
@@ -107,6 +115,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
             per_hour: args.recover_limit.into(),
         },
         recovery_time: args.recover_timeout,
+        routes: None,
         listener: None,
     }
 }
@@ -120,6 +129,9 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys) -> web::Settings {
         client_timeout: args.client_timeout,
         telex: None,
         tallies: None,
+        configuration: None,
+        check_time: args.routes.change_timeout,
+        routing: None,
     }
 }
 

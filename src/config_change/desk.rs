@@ -80,13 +80,8 @@ pub enum ChangeError {
     #[error("nothing was changed: {0}")]
     Unchecked(String),
     /// The table of routes is another one by now.
-    #[error("nothing was changed: the routes are at version {now} by now, not {wanted}; look at them again")]
-    Outdated {
-        /// The version that the table has.
-        now: String,
-        /// What was expected.
-        wanted: String,
-    },
+    #[error("nothing was changed: {0}")]
+    Outdated(String),
     /// What is asked for makes no sense as things stand.
     #[error("nothing was changed: {0}")]
     Refused(String),
@@ -131,6 +126,20 @@ pub struct Done {
     pub version: Option<u64>,
     /// Whether HAProxy was reloaded for it.
     pub is_reloaded: bool,
+}
+
+impl Done {
+    /// What it came to, behind what is so now.
+    #[must_use]
+    pub fn tell(&self, what: &str) -> String {
+        match self.version {
+            None => format!("{what} already; nothing was changed"),
+            Some(version) if self.is_reloaded => {
+                format!("{what}, as version {version}; HAProxy was reloaded")
+            }
+            Some(version) => format!("{what}, as version {version}; no reload was needed"),
+        }
+    }
 }
 
 /// One change, as it is wanted: what each file is to hold, `None` for a file that is to go, and in this order.

@@ -13,7 +13,7 @@ use log::{debug, error, info, warn};
 
 use super::metrics::{state, write_servers};
 use super::recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
-use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
+use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused, RouteCount};
 use super::validation::{Imprint, validate};
 use super::{Action, Reading, Status, judge};
 use crate::agent::{Breaker, BreakerChange, BreakerSettings, Circuit};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub recovery: RecoverySettings,
     /// How long a restart may take, and then HAProxy to answer.
     pub recovery_time: Duration,
+    /// Who counts routes, where there are any.
+    pub routes: Option<Arc<dyn RouteTable>>,
     /// Who hears what changes, by the monitor's thread.
     pub listener: Option<Arc<dyn Listener>>,
 }
@@ -50,6 +52,12 @@ pub struct Settings {
 pub trait Listener: std::fmt::Debug + Send + Sync {
     /// A check has found this, at least one change.
     fn hear(&self, news: &[News]);
+}
+
+/// Somebody who counts routes. Must not block for long.
+pub trait RouteTable: std::fmt::Debug + Send + Sync {
+    /// How many there are now.
+    fn count(&self) -> RouteCount;
 }
 
 /// What has changed between two checks.
@@ -556,6 +564,7 @@ impl Rounds {
                 verdict: Some(self.said.1),
             },
             counters: self.counters.clone(),
+            routes: self.settings.routes.as_ref().map(|routes| routes.count()),
             exposition: std::sync::OnceLock::new(),
         });
     }

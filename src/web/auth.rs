@@ -106,6 +106,20 @@ impl FromRequestParts<Arc<App>> for Authorized {
     }
 }
 
+/// Proof that the client may read: it has shown the token, or there is none to show.
+pub(super) struct Reader;
+
+impl FromRequestParts<Arc<App>> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        if app.keys.token.is_some() {
+            Authorized::from_request_parts(parts, app).await?;
+        }
+        Ok(Self)
+    }
+}
+
 /// Proof that the client has shown the token and the admin key.
 pub(super) struct Admin;
 

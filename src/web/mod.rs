@@ -3,15 +3,19 @@
 //! tokio and axum.
 
 mod auth;
+mod changes;
 mod connections;
 mod documents;
 mod listener;
 mod openapi;
+mod preconditions;
 mod problem;
 mod routes;
+mod validator;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,13 +25,17 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use auth::{Keys, Secret, SecretError};
+pub use changes::Routing;
 pub use listener::{Listen, ListenError};
 pub use openapi::document;
 
 use crate::alerts::{Tallies, Ticks};
+use crate::exec::Configuration;
 use crate::health::Watch;
+use changes::Changes;
 use connections::Limits;
 use listener::Listener;
+use validator::Validator;
 
 /// Whom to serve, and how many of them.
 #[derive(Clone, Debug)]
@@ -46,6 +54,12 @@ pub struct Settings {
     pub telex: Option<Telex>,
     /// Messages that were sent, where some are.
     pub tallies: Option<Tallies>,
+    /// What HAProxy is started with, where that is known.
+    pub configuration: Option<Configuration>,
+    /// How long HAProxy may take to check it.
+    pub check_time: Duration,
+    /// The routes that may be read and changed, where there are some.
+    pub routing: Option<Routing>,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -61,6 +75,9 @@ pub struct Telex {
 const WORKERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
+/// A change of routes takes a second. supervisord kills what has not ended after ten, and a change that is cut off is
+/// finished or undone by the next one.
+const CHANGE_GRACE: Duration = Duration::from_secs(8);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
 const OTHER_FILES: u64 = 64;
 
@@ -71,14 +88,30 @@ struct App {
     keys: Keys,
     telex: Option<Telex>,
     tallies: Option<Tallies>,
+    validator: Option<Validator>,
+    changes: Option<Changes>,
+    /// Ends the programs that handlers run, where it is set.
+    stop: Arc<AtomicBool>,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
 impl App {
     fn new(watch: Arc<Watch>, settings: Settings) -> Self {
-        let Settings { keys, telex, tallies, .. } = settings;
-        Self { watch, keys, telex, tallies, requests: Mutex::default() }
+        let Settings { keys, telex, tallies, configuration, check_time, routing, .. } = settings;
+        let stop = Arc::new(AtomicBool::new(false));
+        let validator =
+            configuration.map(|configuration| Validator::new(configuration, check_time, Arc::clone(&stop)));
+        let changes = routing.map(|routing| Changes::new(routing, &stop));
+        Self { watch, keys, telex, tallies, validator, changes, stop, requests: Mutex::default() }
+    }
+
+    /// Ends what is under way without a client.
+    async fn end(&self) {
+        if let Some(changes) = &self.changes {
+            changes.end(CHANGE_GRACE).await;
+        }
+        self.stop.store(true, Ordering::Relaxed);
     }
 
     fn count(&self, route: &str, status: u16) {
@@ -97,6 +130,7 @@ impl App {
 /// A server that is at work in threads of its own.
 #[derive(Debug)]
 pub struct Server {
+    app: Arc<App>,
     runtime: Runtime,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -113,13 +147,14 @@ impl Server {
             Builder::new_multi_thread().worker_threads(WORKERS).thread_name("web").enable_all().build()?;
         let limits =
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
-        let router = routes::router(Arc::new(App::new(health, settings)));
+        let app = Arc::new(App::new(health, settings));
+        let router = routes::router(Arc::clone(&app));
         let (stop, stopped) = watch::channel(false);
         let accepting = {
             let _context = runtime.enter();
             runtime.spawn(connections::serve(listener.into_tokio()?, router, limits, stopped))
         };
-        Ok(Self { runtime, stop, accepting, address })
+        Ok(Self { app, runtime, stop, accepting, address })
     }
 
     /// Where it listens: a URL, or the path of a unix socket.
@@ -131,8 +166,10 @@ impl Server {
     /// Ends it: what is under way may take some seconds more.
     pub fn end(self) {
         let _ = self.stop.send(true);
-        let accepting = self.accepting;
-        let _ = self.runtime.block_on(async { timeout(GRACE, accepting).await });
+        let (accepting, app) = (self.accepting, self.app);
+        self.runtime.block_on(async {
+            let (_, ()) = tokio::join!(timeout(GRACE, accepting), app.end());
+        });
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }

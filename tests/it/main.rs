@@ -20,6 +20,8 @@ mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
 #[cfg(feature = "web")]
+mod e2e_routes;
+#[cfg(feature = "web")]
 mod e2e_serve;
 mod faults;
 #[cfg(feature = "web")]

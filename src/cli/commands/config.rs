@@ -267,6 +267,6 @@ pub(in crate::cli) struct ListArgs {
 }
 
 /// The present one, and the one to go back to.
-fn at_least_two(text: &str) -> Result<usize, &'static str> {
+pub(in crate::cli) fn at_least_two(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count >= 2).ok_or("expected a number from 2 on")
 }

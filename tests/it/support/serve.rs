@@ -188,10 +188,14 @@ impl Serve {
         kilobytes * 1024
     }
 
+    pub(crate) fn ask_to_end(&self) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    }
+
     /// Asks it to end, and gives its exit code.
     #[track_caller]
     pub(crate) fn end(&mut self) -> Option<i32> {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.ask_to_end();
         eventually("the end of serve", || self.child.try_wait().unwrap()).code()
     }
 }
