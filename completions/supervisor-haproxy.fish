@@ -312,7 +312,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l config -d 'HAProxy\'s configuration, as it takes it with -f: a file or a directory; several in their order, or separated by commas' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l haproxy -d 'The program that is asked whether the configuration is valid, with -c' -r -f -a "(__fish_complete_command)"
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l token-file -d 'A file whose first line is the token that clients send as `Authorization: Bearer TOKEN`' -r -F
-complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l admin-key-file -d 'A file whose first line is the key that clients send as `X-Admin-Key: KEY`, beside the token, to have HAProxy restarted' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l admin-key-file -d 'A file whose first line is the key that clients send as `X-Admin-Key: KEY`, beside the token, to have HAProxy restarted or its routes changed' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l check-interval -d 'How often HAProxy is asked' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l timeout -d 'How long HAProxy may take to answer' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l breaker-threshold -d 'After how many failures in a row HAProxy is left alone for a while (circuit breaker)' -r
@@ -330,6 +330,14 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand se
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l client-timeout -d 'How long a client may take to send the head of a request, and be silent between two' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l log-format -d 'Form of the log on stderr' -r -f -a "text\t'Lines for people'
 json\t'One JSON object a line'"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l routes -d 'Where the files of the routes are, `backends.cfg` and `hosts.map`: /api/routes reads and changes them. HAProxy\'s --socket needs level admin for that, and --config all of its files' -r -f -a "(__fish_complete_directories)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l history -d 'Where versions are kept; by default beside the first --config, with `.history` at the end' -r -f -a "(__fish_complete_directories)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l master-socket -d 'Reload over the master\'s socket (`haproxy -S`); without this and the next two, it is /run/haproxy-master.sock, then the pid in /run/haproxy.pid' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l pid-file -d 'Otherwise with SIGUSR2 to the master, whose pid is in this file (`haproxy -p`)' -r -F
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l reload-command -d 'Otherwise with a command of the shell, as in \'systemctl reload haproxy\'' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l change-timeout -d 'How long HAProxy may take to check its files, and from a reload until the new worker answers' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l lock-timeout -d 'How long other changes are waited for' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l keep -d 'How many versions are kept, of routes and of the rest' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l allow-host -d 'Who may get the reports that ticks ask for: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, with :PORT or :* where it is not 80 or 443; several separated by commas. A host with an address that is not on the internet needs that address beside its name' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l telex-stats-allow -d 'Whose statistics page ticks may name, in the same form; without any, only `socket`: the HAProxy of --socket' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand serve" -l report-to -d 'Send a report there when it is due: a URL behind telex+, slack+, discord+, text+ or json+; without any, json+. Several separated by commas. The URL of a webhook is a secret: set it with the variable' -r
