@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::changes::Changed;
 use crate::agent::Circuit;
@@ -556,18 +556,66 @@ impl Route {
     }
 }
 
+/// Which route is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct HostName {
+    /// The name as requests have it, without a port.
+    #[allow(dead_code)]
+    #[param(
+        max_length = 253,
+        example = "www.example.com",
+        pattern = "^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$"
+    )]
+    host: String,
+}
+
+/// What a change expects of what there is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfMatch {
+    /// The `ETag` that the table must have, or one of several; `*` where what the path names must be there.
+    #[allow(dead_code)]
+    #[param(rename = "If-Match", required = false, example = "\"0123456789ab\"")]
+    if_match: String,
+}
+
+/// What a reader knows already.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfKnown {
+    /// The `ETag` that is known already, or several. What is none is taken for one that is not known.
+    #[allow(dead_code)]
+    #[param(rename = "If-None-Match", required = false, example = "\"0123456789ab\"")]
+    if_none_match: String,
+}
+
+/// What must not be there.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfNoneMatch {
+    /// `*` where the host must not be routed, or an `ETag` that the table must not have.
+    #[allow(dead_code)]
+    #[param(rename = "If-None-Match", required = false, example = "*")]
+    if_none_match: String,
+}
+
 /// A route that is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewRoute {
     /// The name as requests have it, without a port.
-    #[schema(example = "www.example.com")]
+    #[schema(
+        example = "www.example.com",
+        max_length = 253,
+        pattern = "^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$"
+    )]
     pub(super) host: String,
     /// The server: `http://HOST:PORT`.
     #[schema(example = "http://10.0.0.1:8080")]
     pub(super) url: String,
     /// A page that HAProxy asks the server for; without it, the server is taken to be up.
-    #[schema(example = "/health")]
+    #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]
     pub(super) check: Option<String>,
 }
 
@@ -579,7 +627,7 @@ pub(super) struct NewTarget {
     #[schema(example = "http://10.0.0.1:8080")]
     pub(super) url: String,
     /// A page that HAProxy asks the server for; without it, the server is taken to be up.
-    #[schema(example = "/health")]
+    #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]
     pub(super) check: Option<String>,
 }
 

@@ -1,11 +1,11 @@
 //! `If-Match` and `If-None-Match` (RFC 9110, 13.1): what a client expects of what there is.
 
+use std::convert::Infallible;
+
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
-
-use super::problem::{Kind, Problem};
 
 /// What a client expects; nothing where it sends neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,17 +22,19 @@ enum Tags {
     Any,
     /// `"a", W/"b"`: each, and whether it is weak.
     These(Vec<(bool, String)>),
+    /// No list of tags. A reader loses nothing by it, and a change is not made: nobody knows what was expected.
+    Unclear,
 }
 
 impl Preconditions {
-    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
-        Ok(Self { matching: tags(headers, &IF_MATCH)?, unlike: tags(headers, &IF_NONE_MATCH)? })
+    fn read(headers: &HeaderMap) -> Self {
+        Self { matching: tags(headers, &IF_MATCH), unlike: tags(headers, &IF_NONE_MATCH) }
     }
 
     /// Whether a change may be made. `tag` is that of the whole table, which each of its routes has, too; `exists` is
     /// whether what the path names is there.
     pub(super) fn hold(&self, tag: &str, exists: bool) -> bool {
-        self.matches(tag, exists) && !self.is_known(tag, exists)
+        self.matches(tag, exists) && !self.is_known(tag, exists) && self.unlike != Some(Tags::Unclear)
     }
 
     /// Whether `If-Match` allows it. A weak tag is never the same as another (RFC 9110, 8.8.3.2).
@@ -40,6 +42,7 @@ impl Preconditions {
         match &self.matching {
             None => true,
             Some(Tags::Any) => exists,
+            Some(Tags::Unclear) => false,
             Some(Tags::These(list)) => list.iter().any(|(is_weak, text)| !is_weak && text == tag),
         }
     }
@@ -49,35 +52,31 @@ impl Preconditions {
         match &self.unlike {
             None => false,
             Some(Tags::Any) => exists,
+            Some(Tags::Unclear) => false,
             Some(Tags::These(list)) => list.iter().any(|(_, text)| text == tag),
         }
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Preconditions {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::read(&parts.headers)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::read(&parts.headers))
     }
 }
 
 /// Several headers are one list (RFC 9110, 5.3).
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
-    let values: Option<Vec<&str>> = headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
-    match values.map(|values| values.join(",")) {
-        Some(text) if text.is_empty() && !headers.contains_key(name) => Ok(None),
-        Some(text) if text.trim() == "*" => Ok(Some(Tags::Any)),
-        Some(text) => list(&text).map(|list| Some(Tags::These(list))).ok_or_else(|| malformed(name)),
-        None => Err(malformed(name)),
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
+    if !headers.contains_key(name) {
+        return None;
     }
-}
-
-fn malformed(name: &HeaderName) -> Problem {
-    let name = if *name == IF_MATCH { "If-Match" } else { "If-None-Match" };
-    let text =
-        format!("{name}: expected `*`, or the ETag as it was told, quotes and all, as in \"0123456789ab\"");
-    Kind::Http(StatusCode::BAD_REQUEST).because(text)
+    let values: Option<Vec<&str>> = headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
+    Some(match values.map(|values| values.join(",")) {
+        Some(text) if text.trim() == "*" => Tags::Any,
+        Some(text) => list(&text).map_or(Tags::Unclear, Tags::These),
+        None => Tags::Unclear,
+    })
 }
 
 /// `"a", W/"b"`; a comma may stand within quotes.
@@ -108,23 +107,23 @@ fn is_between(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn read(lines: &[(&'static str, &str)]) -> Option<Preconditions> {
+    fn read(lines: &[(&'static str, &str)]) -> Preconditions {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        Preconditions::read(&headers).ok()
+        Preconditions::read(&headers)
     }
 
     #[track_caller]
     fn hold(lines: &[(&'static str, &str)], exists: bool) -> bool {
-        read(lines).unwrap().hold("abc", exists)
+        read(lines).hold("abc", exists)
     }
 
     #[test]
     fn without_a_word_all_is_allowed() {
         assert!(hold(&[], true) && hold(&[], false));
-        assert!(!read(&[]).unwrap().is_known("abc", true));
+        assert!(!read(&[]).is_known("abc", true));
     }
 
     #[test]
@@ -147,17 +146,23 @@ mod tests {
     #[test]
     fn who_reads_has_a_weak_tag_as_well() {
         for value in ["\"abc\"", "W/\"abc\"", "\"x\", W/\"abc\"", "*"] {
-            assert!(read(&[("if-none-match", value)]).unwrap().is_known("abc", true), "{value}");
+            assert!(read(&[("if-none-match", value)]).is_known("abc", true), "{value}");
         }
-        assert!(!read(&[("if-none-match", "\"x\"")]).unwrap().is_known("abc", true));
+        assert!(!read(&[("if-none-match", "\"x\"")]).is_known("abc", true));
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn what_is_no_list_of_tags_keeps_a_change_from_being_made_and_nobody_from_reading() {
         for value in
             ["", "abc", "\"abc", "\"a\" \"b\"", "*, \"a\"", "w/\"a\"", "W/", ",", "\"a\"x", "\"a b\""]
         {
-            assert_eq!(read(&[("if-match", value)]), None, "{value}");
+            for header in ["if-match", "if-none-match"] {
+                assert!(
+                    !hold(&[(header, value)], true) && !hold(&[(header, value)], false),
+                    "{header}: {value}"
+                );
+            }
+            assert!(!read(&[("if-none-match", value)]).is_known("abc", true), "{value}");
         }
     }
 }

@@ -201,7 +201,9 @@ fn a_reader_that_has_the_table_is_told_so() {
     serve.post("a.example", &url(web_server("app"))).expect(201);
     let other = serve.list(&[&format!("If-None-Match: {tag}")]).expect(200);
     assert_ne!(other.headers["etag"], tag);
-    serve.list(&["If-None-Match: tag"]).expect(400).is_problem("If-None-Match: expected `*`, or the ETag");
+    serve.list(&["If-None-Match: tag"]).expect(200);
+    serve.list(&["If-Match: tag"]).expect(412).is_problem("look at them again");
+    serve.list(&["If-Match: \"x\""]).expect(412).is_problem("look at them again");
 }
 
 #[test]

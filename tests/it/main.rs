@@ -35,6 +35,8 @@ mod kafka_commands;
 mod manual;
 #[cfg(not(feature = "kafka"))]
 mod no_kafka;
+#[cfg(feature = "web")]
+mod openapi;
 mod orders;
 mod peers;
 mod pipeline_faults;

@@ -15,7 +15,9 @@ use crate::config_change::{ChangeError, Check, Host, LockError, RouteError, Rout
 use crate::web::App;
 use crate::web::auth::{Admin, Reader};
 use crate::web::changes::{Changed, Changes, Refused};
-use crate::web::documents::{NewRoute, NewTarget, Route, RouteChange, RouteTable};
+use crate::web::documents::{
+    HostName, IfKnown, IfMatch, IfNoneMatch, NewRoute, NewTarget, Route, RouteChange, RouteTable,
+};
 use crate::web::openapi::Problems;
 use crate::web::preconditions::Preconditions;
 use crate::web::problem::{Document, Kind, Problem};
@@ -27,7 +29,7 @@ const AFTER_OTHERS: Duration = Duration::from_secs(5);
 ///
 /// `ETag` is the version of the table: it is another one for another table.
 #[utoipa::path(get, path = "/api/routes", tag = "routes", security(("token" = [])),
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` that is known already")),
+    params(IfKnown, IfMatch),
     responses(
         (status = 200, description = "The table", body = RouteTable,
             headers(("ETag" = String, description = "The version of the table"))),
@@ -49,9 +51,7 @@ pub(super) async fn list(
 ///
 /// Its `ETag` is that of the table.
 #[utoipa::path(get, path = "/api/routes/{host}", tag = "routes", security(("token" = [])),
-    params(
-        ("host" = String, Path, description = "The name as requests have it, without a port"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that is known already")),
+    params(HostName, IfKnown, IfMatch),
     responses(
         (status = 200, description = "The route", body = Route,
             headers(("ETag" = String, description = "The version of the table"))),
@@ -93,7 +93,7 @@ fn shown(preconditions: &Preconditions, tag: &str, document: impl IntoResponse) 
 /// the client does not wait for it.
 #[utoipa::path(post, path = "/api/routes", tag = "routes", request_body = NewRoute,
     security(("token" = [], "adminKey" = [])),
-    params(("If-Match" = Option<String>, Header, description = "The version that the table must have")),
+    params(IfMatch),
     responses(
         (status = 200, description = "The host was routed so already", body = RouteChange),
         (status = 201, description = "It is in force", body = RouteChange,
@@ -131,11 +131,7 @@ pub(super) async fn add(
 /// Route the requests for a host to a server, whatever they go to now
 #[utoipa::path(put, path = "/api/routes/{host}", tag = "routes", request_body = NewTarget,
     security(("token" = [], "adminKey" = [])),
-    params(
-        ("host" = String, Path, description = "The name as requests have it, without a port"),
-        ("If-Match" = Option<String>, Header,
-            description = "The version that the table must have; `*` where the host must be routed"),
-        ("If-None-Match" = Option<String>, Header, description = "`*` where the host must not be routed")),
+    params(HostName, IfMatch, IfNoneMatch),
     responses(
         (status = 200, description = "It is in force", body = RouteChange),
         (status = 201, description = "It is in force, and the host was not routed before", body = RouteChange,
@@ -174,10 +170,7 @@ pub(super) async fn replace(
 /// Take the route of a host away
 #[utoipa::path(delete, path = "/api/routes/{host}", tag = "routes",
     security(("token" = [], "adminKey" = [])),
-    params(
-        ("host" = String, Path, description = "The name as requests have it, without a port"),
-        ("If-Match" = Option<String>, Header,
-            description = "The version that the table must have; `*` where the host must be routed")),
+    params(HostName, IfMatch),
     responses(
         (status = 200, description = "It is in force", body = RouteChange),
         (status = 400, description = "The host is none", body = Document,
@@ -280,7 +273,10 @@ fn check(preconditions: &Preconditions, routes: &Routes, exists: bool) -> Result
 }
 
 fn outdated(tag: &str) -> String {
-    format!("the routes are at version \"{tag}\", which is not what the request asks for; look at them again")
+    format!(
+        "the routes are at version \"{tag}\", and the request asks for something else in `If-Match` or `If-None-Match`; \
+         look at them again"
+    )
 }
 
 // --- what clients are told
