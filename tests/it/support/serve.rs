@@ -85,6 +85,17 @@ impl Serve {
     /// Listens at `serve.sock` in the directory, with a token and an admin key, and checks ten times a second.
     #[track_caller]
     pub(crate) fn start(directory: &Path, haproxy: &Path, options: &[&str]) -> Self {
+        Self::start_with(directory, haproxy, options, &[])
+    }
+
+    /// With these variables as well.
+    #[track_caller]
+    pub(crate) fn start_with(
+        directory: &Path,
+        haproxy: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let socket = directory.join("serve.sock");
         let log = directory.join("serve.log");
         let mut command = Command::new(BINARY);
@@ -96,6 +107,7 @@ impl Serve {
         command.arg("--listen").arg(&socket).arg("--socket").arg(haproxy);
         command.arg("--token-file").arg(secret(directory, "token", TOKEN));
         command.arg("--admin-key-file").arg(secret(directory, "key", ADMIN_KEY)).args(options);
+        command.envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let serve = Self { child: child.spawn().unwrap(), socket, log };
         eventually("serve", || serve.try_get("/healthz").map(drop));
