@@ -175,11 +175,37 @@ pub(super) fn open(args: &ChangeArgs) -> Result<Desk<Running>, Failure> {
 // --- apply, rollback, recover
 
 fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
-    let target = target(args.to.as_deref(), &args.change.files)?;
-    let bytes = content(&args.source)?;
-    let done = open(&args.change)?.apply(&target, bytes)?;
-    report(&done, &format!("`{}` is in force", target.display()));
+    let targets = targets(args)?;
+    let contents = args.sources.iter().map(|source| content(source)).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = targets.iter().map(|target| format!("`{}`", target.display())).collect();
+    let done = open(&args.change)?.apply_all(targets.into_iter().zip(contents).collect())?;
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    report(&done, &format!("{} {verb} in force", names.join(", ")));
     Ok(0)
+}
+
+/// A file of HAProxy's for each that was named.
+fn targets(args: &ApplyArgs) -> Result<Vec<PathBuf>, Failure> {
+    let (sources, to) = (args.sources.len(), args.to.len());
+    if sources == 1 && to <= 1 {
+        return Ok(vec![target(args.to.first().map(PathBuf::as_path), &args.change.files)?]);
+    }
+    let usage = |problem: String| Err(Failure::Usage(vec![problem]));
+    if sources != to {
+        return usage(format!("{sources} FILE need as many --to, in the same order, and there are {to}"));
+    }
+    let targets = args.to.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let twice = targets
+        .iter()
+        .enumerate()
+        .find(|(at, target)| targets.iter().take(*at).any(|other| other == *target));
+    match twice {
+        Some((_, target)) => usage(format!("--to `{}` is there twice", target.display())),
+        None if args.sources.iter().filter(|source| *source == Path::new("-")).count() > 1 => {
+            usage("stdin can be one file only".into())
+        }
+        None => Ok(targets),
+    }
 }
 
 fn roll_back(args: &RollbackArgs) -> Result<u8, Failure> {

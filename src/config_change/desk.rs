@@ -313,12 +313,20 @@ impl<P: Peer> Desk<P> {
 
     /// Puts `bytes` into the place of `target`, one of the files of the configuration.
     pub fn apply(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Done, ChangeError> {
-        if !self.set.takes(target) {
+        self.apply_all(vec![(target.to_owned(), bytes)])
+    }
+
+    /// The same for several files, as one change: HAProxy is asked about all of them, and reloaded once.
+    pub fn apply_all(&mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<Done, ChangeError> {
+        if let Some((target, _)) = files.iter().find(|(target, _)| !self.set.takes(target)) {
             return Err(ChangeError::Refused(not_in_the_set(target, &self.set)));
         }
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let files = vec![(target.to_owned(), Some(bytes.into()))];
-        self.change(Wish { what: What::Apply, note: format!("apply {name}"), how: How::Reload, files })
+        let name = |(target, _): &(PathBuf, _)| {
+            target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let note = format!("apply {}", files.iter().map(name).collect::<Vec<_>>().join(", "));
+        let files = files.into_iter().map(|(target, bytes)| (target, Some(bytes.into()))).collect();
+        self.change(Wish { what: What::Apply, note, how: How::Reload, files })
     }
 
     /// Puts the whole configuration back as it was in version `number`; in the one before, where none is named.

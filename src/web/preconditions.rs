@@ -50,9 +50,8 @@ impl Preconditions {
     /// Whether `If-None-Match` names what is there: whoever reads has it already.
     pub(super) fn is_known(&self, tag: &str, exists: bool) -> bool {
         match &self.unlike {
-            None => false,
+            None | Some(Tags::Unclear) => false,
             Some(Tags::Any) => exists,
-            Some(Tags::Unclear) => false,
             Some(Tags::These(list)) => list.iter().any(|(_, text)| text == tag),
         }
     }
