@@ -97,7 +97,7 @@ mod tests {
                     }
                 }
             }
-            while asking.len() > 0 {
+            while !asking.is_empty() {
                 open(&gate);
                 tokio::task::yield_now().await;
                 if asking.try_join_next().is_some_and(|valid| !valid.unwrap()) {
