@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod cli;
 pub mod config_change;
 pub mod control;
+pub mod exec;
 pub mod haproxy;
 pub mod health;
 #[cfg(feature = "web")]

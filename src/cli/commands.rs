@@ -15,7 +15,7 @@ use crate::agent::Target;
 use crate::control::Probe;
 pub(super) use config::{
     AddArgs, ApplyArgs, ChangeArgs, ConfigCommand, FilesArgs, HistoryArgs, InitArgs, ListArgs, ProgramArgs,
-    ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs,
+    ReachArgs, RecoverArgs, RemoveArgs, RollbackArgs, RoutesCommand, ValidateArgs, at_least_two,
 };
 #[cfg(all(test, feature = "web"))]
 pub(super) use history::KINDS;

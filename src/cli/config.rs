@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anstyle::Style;
@@ -22,6 +23,7 @@ use crate::config_change::{
     Running, Setup, Version, Way,
 };
 use crate::control::epoch_seconds;
+use crate::exec::Checked;
 use crate::haproxy::MapFile;
 use crate::net::Endpoint;
 
@@ -47,6 +49,8 @@ impl From<ChangeError> for Failure {
         match error {
             ChangeError::Lock(crate::config_change::LockError::Taken { .. }) => Self::Late(problems),
             ChangeError::Invalid(_)
+            | ChangeError::Unchecked(_)
+            | ChangeError::Outdated(_)
             | ChangeError::NotReady(_)
             | ChangeError::Refused(_)
             | ChangeError::Routes(_)
@@ -101,7 +105,8 @@ fn archive(args: &FilesArgs) -> Result<PathBuf, Failure> {
     }
 }
 
-fn setup(args: &ChangeArgs) -> Result<Setup, Failure> {
+/// The configuration and its archive, in the name of whoever has started this program.
+pub(super) fn setup(args: &ChangeArgs) -> Result<Setup, Failure> {
     Ok(Setup {
         files: files(&args.files)?,
         map: Some(places(&args.files)?.map),
@@ -120,14 +125,29 @@ fn endpoint(name: &str, text: &str) -> Result<Endpoint, Failure> {
 /// The HAProxy that answers at a socket.
 pub(super) fn at(socket: &str) -> Result<Running, Failure> {
     let socket = endpoint("--socket", socket)?;
-    Ok(Running::new(Reach { program: PathBuf::new(), socket, ways: Vec::new(), timeout: Duration::ZERO })?)
+    Ok(Running::new(Reach {
+        program: PathBuf::new(),
+        socket,
+        ways: Vec::new(),
+        timeout: Duration::ZERO,
+        stop: Arc::default(),
+    })?)
 }
 
 fn running(program: &ProgramArgs, process: &ReachArgs) -> Result<Running, Failure> {
+    Ok(Running::new(reach(program, process)?)?)
+}
+
+/// How the HAProxy that runs is asked and reloaded.
+pub(super) fn reach(program: &ProgramArgs, process: &ReachArgs) -> Result<Reach, Failure> {
     let socket = endpoint("--socket", &process.socket)?;
-    let reach =
-        Reach { program: program.haproxy.clone(), socket, ways: ways(process)?, timeout: program.timeout };
-    Ok(Running::new(reach)?)
+    Ok(Reach {
+        program: program.haproxy.clone(),
+        socket,
+        ways: ways(process)?,
+        timeout: program.timeout,
+        stop: Arc::default(),
+    })
 }
 
 /// Those that were given; where none was, those of a package.
@@ -155,11 +175,37 @@ pub(super) fn open(args: &ChangeArgs) -> Result<Desk<Running>, Failure> {
 // --- apply, rollback, recover
 
 fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
-    let target = target(args.to.as_deref(), &args.change.files)?;
-    let bytes = content(&args.source)?;
-    let done = open(&args.change)?.apply(&target, bytes)?;
-    report(&done, &format!("`{}` is in force", target.display()));
+    let targets = targets(args)?;
+    let contents = args.sources.iter().map(|source| content(source)).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = targets.iter().map(|target| format!("`{}`", target.display())).collect();
+    let done = open(&args.change)?.apply_all(targets.into_iter().zip(contents).collect())?;
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    report(&done, &format!("{} {verb} in force", names.join(", ")));
     Ok(0)
+}
+
+/// A file of HAProxy's for each that was named.
+fn targets(args: &ApplyArgs) -> Result<Vec<PathBuf>, Failure> {
+    let (sources, to) = (args.sources.len(), args.to.len());
+    if sources == 1 && to <= 1 {
+        return Ok(vec![target(args.to.first().map(PathBuf::as_path), &args.change.files)?]);
+    }
+    let usage = |problem: String| Err(Failure::Usage(vec![problem]));
+    if sources != to {
+        return usage(format!("{sources} FILE need as many --to, in the same order, and there are {to}"));
+    }
+    let targets = args.to.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let twice = targets
+        .iter()
+        .enumerate()
+        .find(|(at, target)| targets.iter().take(*at).any(|other| other == *target));
+    match twice {
+        Some((_, target)) => usage(format!("--to `{}` is there twice", target.display())),
+        None if args.sources.iter().filter(|source| *source == Path::new("-")).count() > 1 => {
+            usage("stdin can be one file only".into())
+        }
+        None => Ok(targets),
+    }
 }
 
 fn roll_back(args: &RollbackArgs) -> Result<u8, Failure> {
@@ -188,8 +234,8 @@ impl Peer for Nobody {
         Err("HAProxy is left alone".into())
     }
 
-    fn check(&mut self, _: &[PathBuf]) -> Result<(), String> {
-        self.ready()
+    fn check(&mut self, _: &[PathBuf]) -> Result<Checked, String> {
+        Err("HAProxy is left alone".into())
     }
 
     fn activate(&mut self, _: &How) -> Activated {
@@ -199,12 +245,7 @@ impl Peer for Nobody {
 
 /// What a change came to.
 pub(super) fn report(done: &Done, what: &str) {
-    let text = match done.version {
-        None => format!("{what} already; nothing was changed"),
-        Some(version) if done.is_reloaded => format!("{what}, as version {version}; HAProxy was reloaded"),
-        Some(version) => format!("{what}, as version {version}; no reload was needed"),
-    };
-    Screen::new().line(paint(GOOD, text));
+    Screen::new().line(paint(GOOD, done.tell(what)));
 }
 
 /// Which file is meant: the only one, or the one that was named.
@@ -260,10 +301,14 @@ fn validate(args: &ValidateArgs) -> Result<u8, Failure> {
         socket,
         ways: Vec::new(),
         timeout: args.program.timeout,
+        stop: Arc::default(),
     };
     match Running::new(reach)?.check(&files) {
-        Ok(()) => Screen::new().line(paint(GOOD, "valid")),
-        Err(said) => return Err(Failure::Failed(vec![format!("HAProxy does not accept it:\n{said}")])),
+        Ok(checked) if checked.is_valid => Screen::new().line(paint(GOOD, "valid")),
+        Ok(checked) => {
+            return Err(Failure::Failed(vec![format!("HAProxy does not accept it:\n{}", checked.said)]));
+        }
+        Err(why) => return Err(Failure::Failed(vec![why])),
     }
     Ok(0)
 }

@@ -32,6 +32,8 @@ mod serve_history;
 mod serve_messages;
 #[cfg(feature = "web")]
 mod serve_programs;
+#[cfg(feature = "web")]
+mod serve_routes;
 mod site;
 mod state;
 mod status;

@@ -78,7 +78,7 @@ fn remove(args: &RemoveArgs) -> Result<u8, Failure> {
 
 fn list(args: &ListArgs) -> Result<u8, Failure> {
     let places = places(&args.files)?;
-    let routes = places.load()?;
+    let routes = places.look()?;
     let mut screen = Screen::new();
     if args.json {
         screen.line(serde_json::to_string(&as_json(&routes)).map_err(std::io::Error::from)?);

@@ -1,4 +1,4 @@
-//! `serve`: health, metrics and recovery over HTTP.
+//! `serve`: health, metrics, recovery and routes over HTTP.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,13 @@ use super::pipeline::{notify, wait};
 use super::serve_args::ServeArgs;
 use super::serve_history::Scribe;
 use super::serve_programs::Programs;
+use super::serve_routes::{self, Counter};
 use super::{Failure, history_file, listen, logging, serve_messages, serve_programs};
 use crate::agent::BreakerSettings;
 use crate::alerts::{self, Outbox};
 use crate::control::Vigil;
-use crate::health::{self, Action, Configuration, Monitor, RecoverySettings};
+use crate::exec::Configuration;
+use crate::health::{self, Action, Monitor, RecoverySettings, RouteTable};
 use crate::history::{self, Book, HistoryError, Keeper};
 use crate::net::Endpoint;
 use crate::overview::{self, Observer};
@@ -141,6 +143,7 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
     let haproxy = haproxy.map_err(|problem| problems.push(problem)).ok();
     let listen = args.listen.parse::<Listen>().map_err(|error| format!("--listen: {error}"));
     let listen = listen.map_err(|problem| problems.push(problem)).ok();
+    let routing = serve_routes::routing(args, &mut problems);
     let keys = keys(args, variable, &mut problems);
     let action = action(args, variable).map_err(|problem| problems.push(problem)).unwrap_or_default();
     let messages = serve_messages::settings(&args.messages, host_name(), variable, &mut problems);
@@ -159,15 +162,16 @@ fn settings(args: &ServeArgs, variable: &dyn Fn(&str) -> Option<String>) -> Resu
         );
     }
     match (haproxy, listen) {
-        (Some(haproxy), Some(listen)) if problems.is_empty() => Ok(All {
-            web: web::Settings {
-                listener_metrics: programs.listener_metrics.clone(),
-                ..web_settings(args, listen, keys, &haproxy)
-            },
-            health: health_settings(args, haproxy, action),
-            messages,
-            programs,
-        }),
+        (Some(haproxy), Some(listen)) if problems.is_empty() => {
+            let web = web_settings(args, listen, keys, &haproxy);
+            let mut health = health_settings(args, haproxy, action);
+            let counter = routing.as_ref().map(|routing| Counter::new(routing.places.clone()));
+            health.routes = counter.map(|counter| Arc::new(counter) as Arc<dyn RouteTable>);
+            let configuration = health.configuration.clone();
+            let listener_metrics = programs.listener_metrics.clone();
+            let web = web::Settings { listener_metrics, configuration, routing, ..web };
+            Ok(All { health, web, messages, programs })
+        }
         _ => Err(problems),
     }
 }
@@ -188,6 +192,7 @@ fn health_settings(args: &ServeArgs, haproxy: Endpoint, action: Option<Action>) 
             per_hour: args.recover_limit.into(),
         },
         recovery_time: args.recover_timeout,
+        routes: None,
         listeners: Vec::new(),
     }
 }
@@ -205,6 +210,9 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys, haproxy: &Endpoint
         haproxy: haproxy.to_string(),
         listener_metrics: None,
         history: None,
+        configuration: None,
+        check_time: args.routes.change_timeout,
+        routing: None,
     }
 }
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::args::{LogFormat, duration, switch};
+use super::commands::at_least_two;
 
 pub(super) const SERVE: &str = "\
-Paths: / (the dashboard), /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), /api/health/haproxy/recover (POST; \
-token and admin key), /api/overview, /api/overview/sessions, /api/events, /api/servers/BACKEND/SERVER/ready, drain and \
-maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /api/history, /metrics, /healthz, /readyz, /integration.json and /tick (--telex), /openapi.json.
+Paths: / (the dashboard), /api/health/system, /api/health/haproxy, /api/health/haproxy/stats (token), \
+/api/health/haproxy/validate (token, --config), /api/health/haproxy/recover (POST; token and admin key), /api/routes (--routes; token, to change them the \
+admin key, too), /api/overview, /api/overview/sessions, /api/events, /api/servers/BACKEND/SERVER/ready, drain and \
+maint, /api/programs/PROGRAM/restart (POST; token), /api/jobs/ID, /api/history, /metrics, /healthz, /readyz, \
+/integration.json and /tick (--telex), /openapi.json.
 The token is in --token-file or in the variable SUPERVISOR_HAPROXY_SERVE_TOKEN, the admin key in --admin-key-file or in \
 SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY, the key for signatures in --webhook-secret-file or in \
 SUPERVISOR_HAPROXY_SERVE_WEBHOOK_SECRET; never on the command line, which all users of the machine can read.
@@ -57,7 +60,7 @@ pub(super) struct ServeArgs {
     pub(super) token_file: Option<PathBuf>,
 
     /// A file whose first line is the key that clients send as `X-Admin-Key: KEY`, beside the token, to have HAProxy
-    /// restarted
+    /// restarted or its routes changed
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           env = "SUPERVISOR_HAPROXY_SERVE_ADMIN_KEY_FILE")]
     pub(super) admin_key_file: Option<PathBuf>,
@@ -153,6 +156,9 @@ pub(super) struct ServeArgs {
     pub(super) programs: ProgramsArgs,
 
     #[command(flatten)]
+    pub(super) routes: RouteArgs,
+
+    #[command(flatten)]
     pub(super) messages: MessageArgs,
 }
 
@@ -180,6 +186,53 @@ pub(super) struct ProgramsArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
           env = "SUPERVISOR_HAPROXY_SERVE_LISTENER_METRICS")]
     pub(super) listener_metrics: Option<PathBuf>,
+}
+
+/// Routes that clients may read and, with the admin key, change: as the command `routes` does, with the same files.
+#[derive(Clone, Debug, clap::Args)]
+// Its doc comments are help texts.
+#[allow(clippy::doc_markdown)]
+#[command(next_help_heading = "Routes")]
+pub(super) struct RouteArgs {
+    /// Where the files of the routes are, `backends.cfg` and `hosts.map`: /api/routes reads and changes them. HAProxy's
+    /// --socket needs level admin for that, and --config all of its files
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, env = "SUPERVISOR_HAPROXY_SERVE_ROUTES")]
+    pub(super) routes: Option<PathBuf>,
+
+    /// Where versions of the configuration are kept, as --history of `config`; by default beside the first --config, with
+    /// `.history` at the end
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath,
+          env = "SUPERVISOR_HAPROXY_SERVE_CONFIG_HISTORY")]
+    pub(super) config_history: Option<PathBuf>,
+
+    /// Reload over the master's socket (`haproxy -S`); without this and the next two, it is /run/haproxy-master.sock,
+    /// then the pid in /run/haproxy.pid
+    #[arg(long, value_name = "SOCKET", env = "SUPERVISOR_HAPROXY_SERVE_MASTER_SOCKET")]
+    pub(super) master_socket: Option<String>,
+
+    /// Otherwise with SIGUSR2 to the master, whose pid is in this file (`haproxy -p`)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          env = "SUPERVISOR_HAPROXY_SERVE_PID_FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+
+    /// Otherwise with a command of the shell, as in 'systemctl reload haproxy'
+    #[arg(long, value_name = "COMMAND", env = "SUPERVISOR_HAPROXY_SERVE_RELOAD_COMMAND")]
+    pub(super) reload_command: Option<String>,
+
+    /// How long HAProxy may take to check its files, and from a reload until the new worker answers
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_time,
+          env = "SUPERVISOR_HAPROXY_SERVE_CHANGE_TIMEOUT")]
+    pub(super) change_timeout: Duration,
+
+    /// How long other changes are waited for
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration,
+          env = "SUPERVISOR_HAPROXY_SERVE_LOCK_TIMEOUT")]
+    pub(super) lock_timeout: Duration,
+
+    /// How many versions are kept, of routes and of the rest
+    #[arg(long, value_name = "N", default_value = "20", value_parser = at_least_two,
+          env = "SUPERVISOR_HAPROXY_SERVE_KEEP")]
+    pub(super) keep: usize,
 }
 
 /// Reports and alerts: what is sent without being asked, and what Telex may ask for.

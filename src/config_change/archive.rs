@@ -178,6 +178,12 @@ impl Archive {
         Ok(None)
     }
 
+    /// Whether a change is under way, or was cut off. For those who only look.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        [Aim::Old, Aim::New].into_iter().any(|aim| self.journal(aim).exists())
+    }
+
     /// From now on, the old configuration is aimed at.
     pub(super) fn turn_back(&self) -> Result<(), ArchiveError> {
         Ok(files::rename(&self.journal(Aim::New), &self.journal(Aim::Old))?)

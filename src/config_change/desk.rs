@@ -15,6 +15,7 @@ use super::history::{Kept, Version, What};
 use super::lock::{Lock, LockError};
 use super::routes::{RouteError, RoutesError};
 use super::transaction::{Progress, Transaction};
+use crate::exec::Checked;
 use crate::haproxy::MapFile;
 
 /// Where everything is, and in whose name it is done.
@@ -40,8 +41,8 @@ pub struct Setup {
 pub trait Peer {
     /// Why a change cannot even be tried, in words.
     fn ready(&mut self) -> Result<(), String>;
-    /// Whether HAProxy would start with these files; its own words if not.
-    fn check(&mut self, files: &[PathBuf]) -> Result<(), String>;
+    /// Whether HAProxy would start with these files; in words, why it cannot be told.
+    fn check(&mut self, files: &[PathBuf]) -> Result<Checked, String>;
     /// Has it take the files that are there now.
     fn activate(&mut self, how: &How) -> Activated;
 }
@@ -75,6 +76,12 @@ pub enum ChangeError {
     /// HAProxy would not start with it.
     #[error("nothing was changed: HAProxy does not accept it:\n{0}")]
     Invalid(String),
+    /// It is not known whether HAProxy would start with it.
+    #[error("nothing was changed: {0}")]
+    Unchecked(String),
+    /// The table of routes is another one by now.
+    #[error("nothing was changed: {0}")]
+    Outdated(String),
     /// What is asked for makes no sense as things stand.
     #[error("nothing was changed: {0}")]
     Refused(String),
@@ -119,6 +126,20 @@ pub struct Done {
     pub version: Option<u64>,
     /// Whether HAProxy was reloaded for it.
     pub is_reloaded: bool,
+}
+
+impl Done {
+    /// What it came to, behind what is so now.
+    #[must_use]
+    pub fn tell(&self, what: &str) -> String {
+        match self.version {
+            None => format!("{what} already; nothing was changed"),
+            Some(version) if self.is_reloaded => {
+                format!("{what}, as version {version}; HAProxy was reloaded")
+            }
+            Some(version) => format!("{what}, as version {version}; no reload was needed"),
+        }
+    }
 }
 
 /// One change, as it is wanted: what each file is to hold, `None` for a file that is to go, and in this order.
@@ -292,12 +313,20 @@ impl<P: Peer> Desk<P> {
 
     /// Puts `bytes` into the place of `target`, one of the files of the configuration.
     pub fn apply(&mut self, target: &Path, bytes: Vec<u8>) -> Result<Done, ChangeError> {
-        if !self.set.takes(target) {
+        self.apply_all(vec![(target.to_owned(), bytes)])
+    }
+
+    /// The same for several files, as one change: HAProxy is asked about all of them, and reloaded once.
+    pub fn apply_all(&mut self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<Done, ChangeError> {
+        if let Some((target, _)) = files.iter().find(|(target, _)| !self.set.takes(target)) {
             return Err(ChangeError::Refused(not_in_the_set(target, &self.set)));
         }
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let files = vec![(target.to_owned(), Some(bytes.into()))];
-        self.change(Wish { what: What::Apply, note: format!("apply {name}"), how: How::Reload, files })
+        let name = |(target, _): &(PathBuf, _)| {
+            target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let note = format!("apply {}", files.iter().map(name).collect::<Vec<_>>().join(", "));
+        let files = files.into_iter().map(|(target, bytes)| (target, Some(bytes.into()))).collect();
+        self.change(Wish { what: What::Apply, note, how: How::Reload, files })
     }
 
     /// Puts the whole configuration back as it was in version `number`; in the one before, where none is named.

@@ -14,7 +14,6 @@ mod lock;
 mod route;
 mod routes;
 mod routing;
-mod run;
 mod running;
 mod step;
 #[cfg(test)]

@@ -110,6 +110,18 @@ impl Routes {
         self.0.iter()
     }
 
+    /// Where requests for a host go.
+    #[must_use]
+    pub fn get(&self, host: &Host) -> Option<&Target> {
+        self.0.get(host)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds a route; one that goes elsewhere only gives way if it may be replaced.
     pub fn add(&mut self, host: Host, target: Target, replace: bool) -> Result<(), RouteError> {
         match self.0.get(&host) {

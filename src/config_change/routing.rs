@@ -1,13 +1,19 @@
 //! Changes of routes: which files they touch, in which order, and whether HAProxy has to be reloaded.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::archive::How;
 use super::desk::{Activated, ChangeError, Content, Desk, Done, Peer, Wish};
 use super::files;
 use super::history::What;
+use super::lock::pause;
 use super::routes::{Routes, Texts};
 use crate::haproxy::MapFile;
+
+/// Two renames are milliseconds apart.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+const LOOKS: usize = 25;
 
 /// The two files of the routes.
 #[derive(Clone, Debug)]
@@ -22,6 +28,18 @@ impl Places {
     /// The table that the files hold; empty where there are none.
     pub fn load(&self) -> Result<Routes, ChangeError> {
         Ok(self.texts()?.map_or_else(|| Ok(Routes::default()), |texts| Routes::parse(&texts))?)
+    }
+
+    /// The same for those who only look: a change is between its two files for a moment, which is waited out. Blocks for
+    /// half a second at most.
+    pub fn look(&self) -> Result<Routes, ChangeError> {
+        for _ in 0..LOOKS {
+            match self.load() {
+                Err(ChangeError::Routes(_)) => pause(BETWEEN_LOOKS),
+                found => return found,
+            }
+        }
+        self.load()
     }
 
     fn texts(&self) -> Result<Option<Texts>, ChangeError> {
@@ -67,7 +85,7 @@ impl<P: Peer> Desk<P> {
         }
         let old = places.load()?;
         if let Some(tag) = expected.filter(|tag| *tag != old.tag()) {
-            return Err(ChangeError::Refused(format!(
+            return Err(ChangeError::Outdated(format!(
                 "the routes are at version {} by now, not {tag}; look at them again",
                 old.tag()
             )));
@@ -79,7 +97,8 @@ impl<P: Peer> Desk<P> {
         // would route nothing.
         match self.peer.activate(&How::Map(places.map.path().to_owned())) {
             Activated::Worked => {}
-            Activated::Failed(why) | Activated::Nobody(why) => return Err(ChangeError::NotReady(why)),
+            Activated::Failed(why) => return Err(ChangeError::Refused(why)),
+            Activated::Nobody(why) => return Err(ChangeError::NotReady(why)),
         }
         if new == old {
             return Ok(Done { version: None, is_reloaded: false });

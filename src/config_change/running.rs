@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +16,7 @@ use super::desk::{Activated, Peer};
 use super::files;
 use super::lock::pause;
 use super::routes::sync;
-use super::run::run;
+use crate::exec::{Checked, Configuration, run};
 use crate::haproxy::{
     Command, Info, MapContents, MapFile, Processes, Refusal, Reloaded, ReplyError, accepted, dump, reloaded,
 };
@@ -50,6 +52,8 @@ pub struct Reach {
     pub ways: Vec<Way>,
     /// How long a check may take, and how long a reload until the new worker answers.
     pub timeout: Duration,
+    /// Ends the programs that are run for this, where it is set.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// A way to reload it.
@@ -152,11 +156,17 @@ impl Running {
                 Err(why) => Begun::Nowhere(why),
             },
             Way::Pid(pid) => self.signal(*pid, ""),
-            Way::Shell(text) => match run(Program::new("sh").args(["-c", text]), self.reach.timeout) {
-                Ok(ended) if ended.is_success => Begun::Unsaid,
-                Ok(ended) => Begun::Failed(format!("`{text}` failed:\n{}", ended.said)),
-                Err(why) => Begun::Failed(why),
-            },
+            Way::Shell(text) => self.shell(text),
+        }
+    }
+
+    fn shell(&self, text: &str) -> Begun {
+        let mut command = Program::new("sh");
+        command.args(["-c", text]);
+        match run(command, self.reach.timeout, &self.reach.stop) {
+            Ok(ended) if ended.status.success() => Begun::Unsaid,
+            Ok(ended) => Begun::Failed(format!("`{text}` failed ({}):\n{}", ended.status, ended.said)),
+            Err(fault) => Begun::Failed(format!("`{text}` {fault}")),
         }
     }
 
@@ -356,21 +366,9 @@ impl Peer for Running {
         }
     }
 
-    /// Its exit code decides; its words are for people.
-    fn check(&mut self, files: &[PathBuf]) -> Result<(), String> {
-        let mut command = Program::new(&self.reach.program);
-        command.arg("-c");
-        for file in files {
-            command.arg("-f").arg(file);
-        }
-        let ended = run(&mut command, self.reach.timeout)?;
-        match ended.said {
-            _ if ended.is_success => Ok(()),
-            said if said.is_empty() => {
-                Err(format!("`{}` says nothing ({})", self.reach.program.display(), ended.status))
-            }
-            said => Err(said),
-        }
+    fn check(&mut self, files: &[PathBuf]) -> Result<Checked, String> {
+        let configuration = Configuration { program: self.reach.program.clone(), files: files.to_vec() };
+        configuration.check(self.reach.timeout, &self.reach.stop).map_err(|fault| fault.to_string())
     }
 
     fn activate(&mut self, how: &How) -> Activated {
@@ -396,7 +394,8 @@ mod tests {
 
     fn running(ways: Vec<Way>) -> Running {
         let socket = "/nonexistent/admin.sock".parse().unwrap();
-        Running::new(Reach { program: "haproxy".into(), socket, ways, timeout: Duration::from_millis(50) })
+        let timeout = Duration::from_secs(1);
+        Running::new(Reach { program: "haproxy".into(), socket, ways, timeout, stop: Arc::default() })
             .unwrap()
     }
 
@@ -429,6 +428,6 @@ mod tests {
     fn a_command_that_fails_is_quoted() {
         let mut running = running(vec![Way::Shell("echo no such unit; exit 5".into())]);
         let Activated::Failed(why) = running.activate(&How::Reload) else { panic!() };
-        assert_eq!(why, "`echo no such unit; exit 5` failed:\nno such unit");
+        assert_eq!(why, "`echo no such unit; exit 5` failed (exit status: 5):\nno such unit");
     }
 }

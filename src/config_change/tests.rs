@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::desk::Wish;
 use super::transaction::Progress;
 use super::*;
+use crate::exec::Checked;
 
 const KEEP: usize = 20;
 
@@ -25,9 +26,10 @@ impl Peer for Fake {
         self.0.borrow().as_ref().map(|_| ()).ok_or_else(|| "nobody".into())
     }
 
-    fn check(&mut self, files: &[PathBuf]) -> Result<(), String> {
+    fn check(&mut self, files: &[PathBuf]) -> Result<Checked, String> {
         let wrong = files.iter().find(|path| fs::read_to_string(path).unwrap().contains("wrong"));
-        wrong.map_or(Ok(()), |path| Err(format!("[{}:1]: unknown keyword", path.display())))
+        let said = wrong.map(|path| format!("[{}:1]: unknown keyword", path.display()));
+        Ok(Checked { is_valid: said.is_none(), said: said.unwrap_or_default() })
     }
 
     fn activate(&mut self, _: &How) -> Activated {

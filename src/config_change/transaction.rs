@@ -142,7 +142,9 @@ impl Transaction {
             .map(|(name, turn)| (name.clone(), turn.new.as_ref().map(|_| files::draft_of(&turn.path))))
             .collect();
         let files = desk.set.with(&drafts);
-        desk.peer.check(&files).map_err(|said| ChangeError::Invalid(with_final_names(&said, &drafts)))
+        let named = |text: &str| with_final_names(text, &drafts);
+        let checked = desk.peer.check(&files).map_err(|why| ChangeError::Unchecked(named(&why)))?;
+        if checked.is_valid { Ok(()) } else { Err(ChangeError::Invalid(named(&checked.said))) }
     }
 
     /// What lay beside the places. The next change removes what cannot be removed now.

@@ -7,7 +7,7 @@ use super::Site;
 use crate::agent::rollout::Failure;
 use crate::haproxy::{Command, Look, ReplyError};
 use crate::net::{Fault, Limits, Outcome, Peer, Question, Switchboard};
-use crate::supervisor::{self, Call, Credentials, ProcessDetails, RpcError, is_whole};
+use crate::supervisor::{self, Call, Credentials, ProcessDetails, RpcError};
 
 /// What all of them show at one moment; an error says in words why nothing.
 #[derive(Debug)]
@@ -20,8 +20,6 @@ pub struct Looks {
 
 /// The largest reply that is taken: `show stat` and `show servers state` of 100,000 servers have 35 MB.
 pub(super) const MAX_REPLY: usize = 64 * 1024 * 1024;
-/// supervisord answers within milliseconds, unless it is busy or hangs.
-const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// supervisord and every HAProxy.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ impl Peers {
     /// Looks at all of them at the same time.
     pub fn look(&mut self) -> io::Result<Looks> {
         let (_, supervisord) = self.supervisord;
-        let mut questions = vec![(supervisord, self.call(&Call::AllProcessInfo))];
+        let mut questions = vec![(supervisord, Call::AllProcessInfo.question(self.credentials.as_ref()))];
         questions.extend(self.haproxies.iter().map(|(_, peer)| (*peer, self.command(&Command::Look))));
         let mut outcomes = self.board.ask_all(questions)?.into_iter();
         let processes = outcomes.next().map(|outcome| self.understand_processes(outcome));
@@ -74,7 +72,8 @@ impl Peers {
     /// Looks at supervisord, and leaves every HAProxy alone.
     pub fn look_at_programs(&mut self) -> io::Result<Result<Vec<ProcessDetails>, String>> {
         let (_, supervisord) = self.supervisord;
-        let outcome = self.board.ask(supervisord, self.call(&Call::AllProcessInfo))?;
+        let outcome =
+            self.board.ask(supervisord, Call::AllProcessInfo.question(self.credentials.as_ref()))?;
         Ok(self.understand_processes(outcome))
     }
 
@@ -99,7 +98,7 @@ impl Peers {
         call: &Call,
         read: impl FnOnce(&[u8]) -> Result<T, RpcError>,
     ) -> io::Result<Result<T, Failure>> {
-        let question = self.call(call);
+        let question = call.question(self.credentials.as_ref());
         let (name, peer) = &self.supervisord;
         let outcome = self.board.ask(*peer, question)?;
         let what = format!("{name}: {call}");
@@ -118,11 +117,6 @@ impl Peers {
         let (name, _) = &self.supervisord;
         let reply = outcome.map_err(|fault| format!("{name}: {}", in_words(&fault)))?;
         supervisor::details(&reply).map_err(|error| format!("{name}: {}", with_advice(&error)))
-    }
-
-    fn call(&self, call: &Call) -> Question {
-        let request = call.request(self.credentials.as_ref());
-        Question { request, is_whole, limits: Limits { time: RPC_TIMEOUT, bytes: MAX_REPLY } }
     }
 
     fn command(&self, command: &Command) -> Question {
@@ -169,9 +163,8 @@ fn understand<T>(
     })
 }
 
-/// Faults of supervisord (supervisor/xmlrpc.py, `Faults`) that say what was wanted is so already.
-const ALREADY_STARTED: i64 = 60;
-const NOT_RUNNING: i64 = 70;
+// Faults of supervisord (supervisor/xmlrpc.py, `Faults`).
+
 /// The process was started and was gone within the call. supervisord goes on with its `startretries`, and what
 /// becomes of it shows in its state.
 const SPAWN_ERROR: i64 = 50;
@@ -183,7 +176,8 @@ const PERMANENT: [i64; 5] = [10, 20, 21, 30, 40];
 /// yet.
 pub(super) fn accepted(reply: &[u8]) -> Result<(), RpcError> {
     match supervisor::done(reply) {
-        Err(RpcError::Fault { code: ALREADY_STARTED | NOT_RUNNING | SPAWN_ERROR, .. }) => Ok(()),
+        Err(error) if error.is_no_change() => Ok(()),
+        Err(RpcError::Fault { code: SPAWN_ERROR, .. }) => Ok(()),
         result => result,
     }
 }
@@ -229,8 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_so_already_is_no_failure() {
-        assert_eq!(accepted(&fault(ALREADY_STARTED)), Ok(()));
-        assert_eq!(accepted(&fault(NOT_RUNNING)), Ok(()));
+        assert_eq!((accepted(&fault(60)), accepted(&fault(70))), (Ok(()), Ok(())));
         assert_eq!(accepted(&fault(SPAWN_ERROR)), Ok(()), "it may come up at the next try");
     }
 

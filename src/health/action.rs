@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::child;
-use crate::net::{Limits, Peer, Question, Switchboard};
-use crate::supervisor::{Call, ProcessName, RpcError, ServerUrl, details, done, is_whole};
+use crate::exec;
+use crate::net::{Peer, Switchboard};
+use crate::supervisor::{Call, ProcessName, ServerUrl, details, done};
 
 /// How HAProxy is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +28,6 @@ pub enum Action {
     Container(String),
 }
 
-/// supervisord's faults for what is so already (supervisor/xmlrpc.py, `Faults`).
-const ALREADY: [i64; 2] = [60, 70];
-/// supervisord answers within milliseconds, unless it is busy.
-const CALL: Duration = Duration::from_secs(5);
-const MAX_REPLY: usize = 64 * 1024 * 1024;
 /// Between two looks at a program that is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 /// For a look at a container.
@@ -42,7 +37,7 @@ impl Action {
     /// Does it, and waits for its end, which says nothing of HAProxy yet.
     pub(super) fn perform(&self, within: Duration, stop: &AtomicBool) -> Result<(), String> {
         let Some(command) = self.command() else { return self.restart_program(within, stop) };
-        let ended = child::run(command, within, stop).map_err(|fault| format!("{self}: {fault}"))?;
+        let ended = exec::run(command, within, stop).map_err(|fault| format!("{self} {fault}"))?;
         ended.success().map(|_| ()).map_err(|why| format!("{self}: {why}"))
     }
 
@@ -51,7 +46,7 @@ impl Action {
         let Self::Container(name) = self else { return None };
         let mut command = Command::new("docker");
         command.args(["inspect", "--format", "{{.State.Running}}", name]);
-        let output = child::run(command, INSPECT, stop).ok()?.success().ok()?;
+        let output = exec::run(command, INSPECT, stop).ok()?.success().ok()?;
         output.trim().parse().ok()
     }
 
@@ -99,7 +94,7 @@ impl<'a> Calls<'a> {
     /// Stops or starts; what is so already is no failure.
     fn change(&mut self, call: &Call) -> Result<(), String> {
         match done(&self.ask(call)?) {
-            Err(RpcError::Fault { code, .. }) if ALREADY.contains(&code) => Ok(()),
+            Err(error) if error.is_no_change() => Ok(()),
             result => result.map_err(|error| format!("{call}: {error}")),
         }
     }
@@ -112,8 +107,7 @@ impl<'a> Calls<'a> {
     }
 
     fn ask(&mut self, call: &Call) -> Result<Vec<u8>, String> {
-        let request = call.request(self.supervisord.credentials.as_ref());
-        let question = Question { request, is_whole, limits: Limits { time: CALL, bytes: MAX_REPLY } };
+        let question = call.question(self.supervisord.credentials.as_ref());
         let outcome = self.board.ask(self.peer, question).map_err(|error| error.to_string())?;
         outcome.map_err(|fault| format!("supervisord {}: {fault}", self.supervisord.endpoint))
     }
@@ -134,6 +128,8 @@ impl fmt::Display for Action {
 mod tests {
     use super::*;
 
+    const WITHIN: Duration = Duration::from_secs(5);
+
     #[test]
     fn a_name_is_never_taken_for_an_option() {
         for action in [Action::Unit("-x".into()), Action::Container("-x".into())] {
@@ -146,7 +142,7 @@ mod tests {
     #[test]
     fn a_restart_that_fails_says_what_was_done_and_why_it_failed() {
         let action = Action::Shell("echo no such process; exit 7".into());
-        let why = action.perform(CALL, &AtomicBool::new(false)).unwrap_err();
+        let why = action.perform(WITHIN, &AtomicBool::new(false)).unwrap_err();
         assert_eq!(why, "`echo no such process; exit 7`: exit status: 7: no such process");
     }
 
@@ -154,7 +150,7 @@ mod tests {
     fn a_supervisord_that_is_not_there_is_named() {
         let supervisord: ServerUrl = "unix:///no/such.sock".parse().unwrap();
         let name = ProcessName { group: "haproxy".into(), process: "haproxy".into() };
-        let why = Action::Program { supervisord, name }.perform(CALL, &AtomicBool::new(false)).unwrap_err();
+        let why = Action::Program { supervisord, name }.perform(WITHIN, &AtomicBool::new(false)).unwrap_err();
         let expected =
             "supervisord's program `haproxy`: supervisord unix:///no/such.sock: cannot connect: No such";
         assert!(why.starts_with(expected), "{why}");

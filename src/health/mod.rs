@@ -4,7 +4,6 @@
 
 mod action;
 mod bell;
-pub(crate) mod child;
 mod judgement;
 mod metrics;
 mod monitor;
@@ -17,8 +16,7 @@ pub use action::Action;
 pub use bell::Bell;
 pub use judgement::{Judgement, Status, judge};
 pub use metrics::write_own;
-pub use monitor::{Listener, Monitor, News, Settings, Watch};
+pub use monitor::{Listener, Monitor, News, RouteTable, Settings, Watch};
 pub use reading::{Reading, ServerFigures};
 pub use recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
-pub use state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
-pub use validation::Configuration;
+pub use state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused, RouteCount};

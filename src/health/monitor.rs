@@ -14,10 +14,11 @@ use log::{debug, error, info, warn};
 use super::bell::Bell;
 use super::metrics::write_servers;
 use super::recovery::{Attempt, Cause, Outcome, Recovery, RecoverySettings, Verdict};
-use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused};
-use super::validation::Imprint;
-use super::{Action, Configuration, Reading, Status, judge};
+use super::state::{Check, CircuitView, Counters, Health, Ordered, RecoveryView, Refused, RouteCount};
+use super::validation::{Imprint, validate};
+use super::{Action, Reading, Status, judge};
 use crate::agent::{Breaker, BreakerChange, BreakerSettings, Circuit};
+use crate::exec::Configuration;
 use crate::haproxy::Command;
 use crate::net::{Endpoint, Fault, Limits, Peer, Phase, Question, Switchboard};
 use crate::stats::outlets::Exposition;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub recovery: RecoverySettings,
     /// How long a restart may take, and then HAProxy to answer.
     pub recovery_time: Duration,
+    /// Who counts routes, where there are any.
+    pub routes: Option<Arc<dyn RouteTable>>,
     /// Who hears what changes, by the monitor's thread.
     pub listeners: Vec<Arc<dyn Listener>>,
 }
@@ -50,6 +53,12 @@ pub struct Settings {
 pub trait Listener: std::fmt::Debug + Send + Sync {
     /// A check has found this, at least one change.
     fn hear(&self, news: &[News]);
+}
+
+/// Somebody who counts routes. Must not block for long.
+pub trait RouteTable: std::fmt::Debug + Send + Sync {
+    /// How many there are now.
+    fn count(&self) -> RouteCount;
 }
 
 /// What has changed between two checks, or was done about it.
@@ -454,7 +463,7 @@ impl Rounds {
     /// Looks whether HAProxy takes its configuration, if it is another than at the last look.
     fn look_at_configuration(&mut self) {
         let Some(configuration) = &self.settings.configuration else { return };
-        let imprint = configuration.imprint();
+        let imprint = Imprint::of(configuration);
         if self.configuration.is_some() && imprint == self.imprint {
             return;
         }
@@ -477,8 +486,8 @@ impl Rounds {
     fn validate(&mut self) {
         let Some(configuration) = &self.settings.configuration else { return };
         // First: what changes while HAProxy reads it is looked at again.
-        self.imprint = configuration.imprint();
-        self.configuration = Some(configuration.validate(&self.watch.stop));
+        self.imprint = Imprint::of(configuration);
+        self.configuration = Some(validate(configuration, &self.watch.stop));
     }
 
     /// Recovers because somebody asks for it.
@@ -582,6 +591,7 @@ impl Rounds {
                 verdict: Some(self.said.1),
             },
             counters: self.counters.clone(),
+            routes: self.settings.routes.as_ref().map(|routes| routes.count()),
             exposition: std::sync::OnceLock::new(),
         });
     }

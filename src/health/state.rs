@@ -31,8 +31,31 @@ pub struct Health {
     pub recovery: RecoveryView,
     /// What was counted since the start.
     pub counters: Counters,
+    /// Routes that there are; none where nobody knows of any.
+    pub routes: Option<RouteCount>,
     /// HAProxy's own metrics as text, made when they are asked for.
     pub exposition: OnceLock<Arc<[u8]>>,
+}
+
+/// How many routes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteCount {
+    /// So many.
+    Known(usize),
+    /// Their files cannot be understood.
+    Unknown,
+}
+
+impl Health {
+    /// How many routes there are: those of the table where there is one, and otherwise HAProxy's backends.
+    #[must_use]
+    pub fn route_count(&self) -> Option<usize> {
+        match self.routes {
+            Some(RouteCount::Known(count)) => Some(count),
+            Some(RouteCount::Unknown) => None,
+            None => self.reading.as_ref().map(|reading| reading.backends()),
+        }
+    }
 }
 
 /// The breaker, for those who look at it.
@@ -50,6 +73,14 @@ pub struct CircuitView {
     pub last_failure: Option<Timestamp>,
     /// When HAProxy is asked again, where it is left alone.
     pub retry_at: Option<Instant>,
+}
+
+impl CircuitView {
+    /// Whether HAProxy may be asked by others than the monitor, whose one try decides about a circuit that is half open.
+    /// Otherwise it gives when it may be, where that is known.
+    pub fn allows(&self) -> Result<(), Option<Instant>> {
+        if self.circuit == Circuit::Closed { Ok(()) } else { Err(self.retry_at) }
+    }
 }
 
 impl Default for CircuitView {

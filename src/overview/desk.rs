@@ -14,7 +14,7 @@ use log::{error, info, warn};
 
 use super::job::{Action, Job, JobState, Subject, Tail};
 use super::{Listener, News};
-use crate::health::child::{Patience, run_telling};
+use crate::exec::{ChildFault, Patience, run_telling};
 
 /// How the command line of this program is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,6 +203,10 @@ impl Inside {
         let result = match ended {
             Ok(ended) if ended.status.success() => Ok(()),
             Ok(ended) => Err(ended.status.to_string()),
+            // What it has said, the job has already.
+            Err(ChildFault::Overran(within, _)) => {
+                Err(format!("did not end within {within:?}, and was killed"))
+            }
             Err(fault) => Err(fault.to_string()),
         };
         self.end(job, result);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use super::xml::{self, Parameter, Response, Value};
 use super::{Pid, ProcessDetails, ProcessInfo, ProcessName, ProcessState};
-use crate::net::{Endpoint, EndpointError};
+use crate::net::{Endpoint, EndpointError, Limits, Question};
 
 /// `SUPERVISOR_SERVER_URL`: `unix:///PATH` or `http://[USER:PASSWORD@]HOST:PORT[/PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,22 @@ pub enum RpcError {
     Malformed(String),
 }
 
+/// supervisord answers within milliseconds, unless it is busy or hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Far more than the details of ten thousand processes.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+/// Faults that say what was wanted is so already (supervisor/xmlrpc.py, `Faults`).
+const ALREADY_STARTED: i64 = 60;
+const NOT_RUNNING: i64 = 70;
+
+impl RpcError {
+    /// Whether a start or a stop was refused because there was nothing to do.
+    #[must_use]
+    pub fn is_no_change(&self) -> bool {
+        matches!(self, Self::Fault { code: ALREADY_STARTED | NOT_RUNNING, .. })
+    }
+}
+
 impl Call {
     fn method(&self) -> &'static str {
         match self {
@@ -151,6 +168,13 @@ impl Call {
             body.len()
         )
         .into_bytes()
+    }
+
+    /// The same for those who wait for the answer: five seconds, and 64 MiB at most.
+    #[must_use]
+    pub fn question(&self, credentials: Option<&Credentials>) -> Question {
+        let limits = Limits { time: PATIENCE, bytes: MAX_REPLY };
+        Question { request: self.request(credentials), is_whole, limits }
     }
 }
 

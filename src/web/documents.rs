@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::changes::Changed;
 use crate::agent::Circuit;
 use crate::alerts::{OWN_SOCKET, PASSWORD, STATS_ENDPOINT, TickOrder, USERNAME};
+use crate::config_change::{Host, Routes, Target};
+use crate::exec::Checked;
 use crate::health::{self, Attempt, Cause, Health, Reading, Verdict};
 use crate::history::{self, Entry};
 use crate::stats::Report;
@@ -119,7 +122,7 @@ pub(super) struct Service {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServiceMetrics {
-    /// Backends that HAProxy has.
+    /// Routes with `--routes`, otherwise backends that HAProxy has.
     #[schema(required)]
     route_count: Option<usize>,
     connections: ServiceConnections,
@@ -148,7 +151,7 @@ impl SystemHealth {
                     circuit_state: health.circuit.circuit.into(),
                     last_check: health.check.as_ref().map(|check| check.at.into()),
                     metrics: ServiceMetrics {
-                        route_count: health.reading.as_ref().map(|reading| reading.backends()),
+                        route_count: health.route_count(),
                         connections: ServiceConnections {
                             current: number(CURRENT),
                             total: number(TOTAL),
@@ -187,7 +190,7 @@ pub(super) struct Details {
     circuit_state: CircuitState,
     metrics: Metrics,
     last_check: LastCheck,
-    /// Backends that HAProxy has.
+    /// Routes with `--routes`, otherwise backends that HAProxy has.
     #[schema(required)]
     route_count: Option<usize>,
     /// Failures in a row.
@@ -342,7 +345,7 @@ impl HaproxyHealth {
             circuit_state: circuit.circuit.into(),
             metrics: Metrics::of(health.reading.as_deref(), health.error_rate),
             last_check: LastCheck::of(health),
-            route_count: health.reading.as_ref().map(|reading| reading.backends()),
+            route_count: health.route_count(),
             failure_count: circuit.failures,
             recovery_attempts: health.recovery.count,
             circuit_details: CircuitDetails {
@@ -486,6 +489,179 @@ pub(super) struct Recovered {
 impl Recovered {
     pub(super) const DONE: Self =
         Self { success: true, message: "HAProxy service recovered successfully", action: "restart" };
+}
+
+// --- validation
+
+/// What HAProxy says of its configuration on the disk.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Validation {
+    /// It was asked.
+    success: bool,
+    /// Whether it would start.
+    valid: bool,
+    message: String,
+    /// What keeps it from starting, in its own words.
+    errors: Vec<String>,
+    /// What does not, and is odd.
+    warnings: Vec<String>,
+}
+
+impl Validation {
+    pub(super) fn of(checked: &Checked) -> Self {
+        let own = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
+        let message =
+            if checked.is_valid { "HAProxy configuration is valid".to_owned() } else { checked.why() };
+        Self {
+            success: true,
+            valid: checked.is_valid,
+            message,
+            errors: own(checked.alerts()),
+            warnings: own(checked.warnings()),
+        }
+    }
+}
+
+// --- routes
+
+/// All routes.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RouteTable {
+    /// Another one for another table; in quotes, it is the `ETag`.
+    version: String,
+    /// In the order of their hosts.
+    routes: Vec<Route>,
+}
+
+impl RouteTable {
+    pub(super) fn of(routes: &Routes) -> Self {
+        let list = routes.iter().map(|(host, target)| Route::of(host, target));
+        Self { version: routes.tag(), routes: list.collect() }
+    }
+}
+
+/// Where the requests for a host go.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Route {
+    host: String,
+    url: String,
+    /// The page by which the server is checked.
+    #[schema(required)]
+    check: Option<String>,
+}
+
+impl Route {
+    pub(super) fn of(host: &Host, target: &Target) -> Self {
+        let check = target.check().map(ToString::to_string);
+        Self { host: host.to_string(), url: target.to_string(), check }
+    }
+}
+
+/// Which route is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct HostName {
+    /// The name as requests have it, without a port.
+    #[allow(dead_code)]
+    #[param(
+        max_length = 253,
+        example = "www.example.com",
+        pattern = "^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$"
+    )]
+    host: String,
+}
+
+/// What a change expects of what there is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfMatch {
+    /// The `ETag` that the table must have, or one of several; `*` where what the path names must be there.
+    #[allow(dead_code)]
+    #[param(rename = "If-Match", required = false, example = "\"0123456789ab\"")]
+    if_match: String,
+}
+
+/// What a reader knows already.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfKnown {
+    /// The `ETag` that is known already, or several. What is none is taken for one that is not known.
+    #[allow(dead_code)]
+    #[param(rename = "If-None-Match", required = false, example = "\"0123456789ab\"")]
+    if_none_match: String,
+}
+
+/// What must not be there.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfNoneMatch {
+    /// `*` where the host must not be routed, or an `ETag` that the table must not have.
+    #[allow(dead_code)]
+    #[param(rename = "If-None-Match", required = false, example = "*")]
+    if_none_match: String,
+}
+
+/// A route that is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRoute {
+    /// The name as requests have it, without a port.
+    #[schema(
+        example = "www.example.com",
+        max_length = 253,
+        pattern = "^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?([.][A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$"
+    )]
+    pub(super) host: String,
+    /// The server: `http://HOST:PORT`.
+    #[schema(example = "http://10.0.0.1:8080")]
+    pub(super) url: String,
+    /// A page that HAProxy asks the server for; without it, the server is taken to be up.
+    #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]
+    pub(super) check: Option<String>,
+}
+
+/// Where requests are to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTarget {
+    /// The server: `http://HOST:PORT`.
+    #[schema(example = "http://10.0.0.1:8080")]
+    pub(super) url: String,
+    /// A page that HAProxy asks the server for; without it, the server is taken to be up.
+    #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]
+    pub(super) check: Option<String>,
+}
+
+/// A change of routes that is in force.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RouteChange {
+    success: bool,
+    message: String,
+    /// What is so now; null where the route is gone.
+    #[schema(required)]
+    route: Option<Route>,
+    /// Of the table from now on; in quotes, it is the `ETag`.
+    version: String,
+    /// Whether HAProxy was reloaded for it.
+    reloaded: bool,
+    /// The number that `config history` has for it; null where all was so already.
+    #[schema(required)]
+    config_version: Option<u64>,
+}
+
+impl RouteChange {
+    pub(super) fn of(changed: &Changed, what: &str, route: Option<Route>) -> Self {
+        let Changed { done, tag } = changed;
+        Self {
+            success: true,
+            message: done.tell(what),
+            route,
+            version: tag.clone(),
+            reloaded: done.is_reloaded,
+            config_version: done.version,
+        }
+    }
 }
 
 // --- Telex

@@ -78,13 +78,13 @@ pub(super) fn follow(app: &App) {
 /// Tells all clients of each change, until the end. Blocks, and has a thread of its own.
 pub(super) fn tell(app: &App) {
     let mut seen = 0;
-    while app.stopping.wait(0, Duration::ZERO) == 0 {
+    while app.ending.threads.wait(0, Duration::ZERO) == 0 {
         seen = app.overview.bell().wait(seen, HOUR);
         if app.feed.overview.receiver_count() > 0 {
             app.feed.overview.send_replace(event("overview", &OverviewDocument::of(app)));
         }
         // What comes within a second is one event.
-        let _ = app.stopping.wait(0, PAUSE);
+        let _ = app.ending.threads.wait(0, PAUSE);
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn body(app: &App) -> Option<Body> {
     let (overview, history) = (app.feed.overview.subscribe(), app.feed.history.subscribe());
     let first = event("overview", &OverviewDocument::of(app));
     let first = Bytes::from([BEGINNING.as_bytes(), &first].concat());
-    let (stop, until) = (app.stop.clone(), Instant::now() + LIFETIME);
+    let (stop, until) = (app.ending.tasks.clone(), Instant::now() + LIFETIME);
     let listener = Listener { overview, history, stop, until, first: Some(first), _permit: permit };
     Some(Body::new(Stream { next: Some(Box::pin(listener.next())) }))
 }

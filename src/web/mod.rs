@@ -3,6 +3,7 @@
 //! tokio and axum.
 
 mod auth;
+mod changes;
 mod connections;
 mod documents;
 mod events;
@@ -11,12 +12,15 @@ mod listener;
 mod listener_file;
 mod openapi;
 mod overview;
+mod preconditions;
 mod problem;
 mod routes;
+mod validator;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -27,17 +31,21 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use auth::{Keys, Secret, SecretError};
+pub use changes::Routing;
 pub use listener::{Listen, ListenError};
 pub use openapi::document;
 
 use crate::alerts::{Tallies, Ticks};
+use crate::exec::Configuration;
 use crate::health::{Bell, Watch};
 use crate::history::Book;
 use crate::overview::Watch as OverviewWatch;
+use changes::Changes;
 use connections::Limits;
 use events::Feed;
 use listener::Listener;
 use listener_file::ListenerFile;
+use validator::Validator;
 
 /// Whom to serve, and how many of them.
 #[derive(Clone, Debug)]
@@ -64,6 +72,12 @@ pub struct Settings {
     pub listener_metrics: Option<PathBuf>,
     /// What has changed so far.
     pub history: Option<Book>,
+    /// What HAProxy is started with, where that is known.
+    pub configuration: Option<Configuration>,
+    /// How long HAProxy may take to check it.
+    pub check_time: Duration,
+    /// The routes that may be read and changed, where there are some.
+    pub routing: Option<Routing>,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -81,6 +95,9 @@ const WORKERS: usize = 2;
 const HISTORY_READERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
+/// A change of routes takes a second. supervisord kills what has not ended after ten, and a change that is cut off is
+/// finished or undone by the next one.
+const CHANGE_GRACE: Duration = Duration::from_secs(8);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
 const OTHER_FILES: u64 = 64;
 
@@ -91,49 +108,68 @@ struct App {
     keys: Keys,
     telex: Option<Telex>,
     tallies: Option<Tallies>,
+    history: Option<Book>,
+    /// Those who read the history now: what waits for the disk is not to take all threads.
+    history_readers: Arc<Semaphore>,
+    validator: Option<Validator>,
+    changes: Option<Changes>,
     host: String,
     haproxy: String,
     listener_file: Option<ListenerFile>,
     overview: Arc<OverviewWatch>,
     feed: Feed,
-    /// Whether all is to end, for what is asynchronous.
-    stop: watch::Receiver<bool>,
-    /// Rings when all is to end, for what is not.
-    stopping: Bell,
-    history: Option<Book>,
-    /// Those who read the history now: what waits for the disk is not to take all threads.
-    history_readers: Arc<Semaphore>,
+    ending: Ending,
     /// Requests by route and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
+/// How those who are at work hear that all is to end.
+#[derive(Debug)]
+struct Ending {
+    /// What is asynchronous: true.
+    tasks: watch::Receiver<bool>,
+    /// Threads: it rings.
+    threads: Bell,
+    /// The programs that handlers run: set.
+    programs: Arc<AtomicBool>,
+}
+
+impl Ending {
+    fn new(tasks: watch::Receiver<bool>) -> Self {
+        Self { tasks, threads: Bell::default(), programs: Arc::default() }
+    }
+}
+
 impl App {
-    fn new(
-        watch: Arc<Watch>,
-        overview: Arc<OverviewWatch>,
-        settings: Settings,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
-        let Settings { keys, telex, tallies, host, haproxy, listener_metrics, history, .. } = settings;
-        let history_readers = Arc::new(Semaphore::new(HISTORY_READERS));
-        let listener_file = listener_metrics.map(ListenerFile::new);
-        let (feed, stopping, requests) = (Feed::default(), Bell::default(), Mutex::default());
+    fn new(watch: Arc<Watch>, overview: Arc<OverviewWatch>, settings: Settings, ending: Ending) -> Self {
+        let validator = settings.configuration.map(|configuration| {
+            Validator::new(configuration, settings.check_time, Arc::clone(&ending.programs))
+        });
         Self {
             watch,
-            keys,
-            telex,
-            tallies,
-            host,
-            haproxy,
-            listener_file,
+            keys: settings.keys,
+            telex: settings.telex,
+            tallies: settings.tallies,
+            history: settings.history,
+            history_readers: Arc::new(Semaphore::new(HISTORY_READERS)),
+            validator,
+            changes: settings.routing.map(|routing| Changes::new(routing, &ending.programs)),
+            host: settings.host,
+            haproxy: settings.haproxy,
+            listener_file: settings.listener_metrics.map(ListenerFile::new),
             overview,
-            feed,
-            stop,
-            stopping,
-            history,
-            history_readers,
-            requests,
+            feed: Feed::default(),
+            ending,
+            requests: Mutex::default(),
         }
+    }
+
+    /// Ends what is under way without a client.
+    async fn end(&self) {
+        if let Some(changes) = &self.changes {
+            changes.end(CHANGE_GRACE).await;
+        }
+        self.ending.programs.store(true, Ordering::Relaxed);
     }
 
     fn count(&self, route: &str, status: u16) {
@@ -152,11 +188,11 @@ impl App {
 /// A server that is at work in threads of its own.
 #[derive(Debug)]
 pub struct Server {
+    app: Arc<App>,
     runtime: Runtime,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     address: String,
-    app: Arc<App>,
     telling: thread::JoinHandle<()>,
 }
 
@@ -171,7 +207,7 @@ impl Server {
         let limits =
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
         let (stop, stopped) = watch::channel(false);
-        let app = Arc::new(App::new(health, overview, settings, stopped.clone()));
+        let app = Arc::new(App::new(health, overview, settings, Ending::new(stopped.clone())));
         events::follow(&app);
         let router = routes::router(Arc::clone(&app));
         let telling = {
@@ -182,7 +218,7 @@ impl Server {
             let _context = runtime.enter();
             runtime.spawn(connections::serve(listener.into_tokio()?, router, limits, stopped))
         };
-        Ok(Self { runtime, stop, accepting, address, app, telling })
+        Ok(Self { app, runtime, stop, accepting, address, telling })
     }
 
     /// Where it listens: a URL, or the path of a unix socket.
@@ -194,10 +230,12 @@ impl Server {
     /// Ends it: what is under way may take some seconds more.
     pub fn end(self) {
         let _ = self.stop.send(true);
-        self.app.stopping.ring();
-        self.app.overview.bell().ring();
-        let accepting = self.accepting;
-        let _ = self.runtime.block_on(async { timeout(GRACE, accepting).await });
+        let (accepting, app) = (self.accepting, self.app);
+        app.ending.threads.ring();
+        app.overview.bell().ring();
+        self.runtime.block_on(async {
+            let (_, ()) = tokio::join!(timeout(GRACE, accepting), app.end());
+        });
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         let _ = self.telling.join();
     }

@@ -30,8 +30,28 @@ pub(super) enum Kind {
     RecoveriesExhausted,
     /// Nobody said how HAProxy is restarted.
     NoRecovery,
+    /// This program was started without what is needed for it.
+    NotConfigured,
     /// HAProxy was not brought back.
     RecoveryFailed,
+    /// HAProxy could not be asked whether it takes its configuration.
+    Unchecked,
+    /// It did not say so in time.
+    CheckTimeout,
+    /// The host is routed elsewhere.
+    RouteTaken,
+    /// A change makes no sense as things stand.
+    Refused,
+    /// HAProxy would not start with what a change would make.
+    Rejected,
+    /// HAProxy did not take a change, and has what was there before.
+    Undone,
+    /// HAProxy took neither a change nor what was there before.
+    Stuck,
+    /// Files cannot be read or written.
+    Storage,
+    /// Others are at work on HAProxy's configuration.
+    Locked,
     /// Another recovery is under way.
     Busy,
     /// Somebody is at work on the same.
@@ -53,11 +73,18 @@ impl Kind {
             Self::Http(status) => status,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Closed | Self::TargetRefused => StatusCode::FORBIDDEN,
-            Self::InvalidConfiguration | Self::ActionRunning => StatusCode::CONFLICT,
+            Self::InvalidConfiguration | Self::ActionRunning | Self::RouteTaken | Self::Refused => {
+                StatusCode::CONFLICT
+            }
             Self::RecoveriesExhausted => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoRecovery => StatusCode::NOT_IMPLEMENTED,
-            Self::RecoveryFailed => StatusCode::BAD_GATEWAY,
-            Self::Busy | Self::CircuitOpen | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRecovery | Self::NotConfigured => StatusCode::NOT_IMPLEMENTED,
+            Self::RecoveryFailed | Self::Unchecked | Self::Undone => StatusCode::BAD_GATEWAY,
+            Self::CheckTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Stuck | Self::Storage => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy | Self::CircuitOpen | Self::Unavailable | Self::Locked => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -79,6 +106,24 @@ impl Kind {
             Self::RecoveryFailed => {
                 ("urn:supervisor-haproxy:recovery-failed", "HAProxy was not brought back")
             }
+            Self::NotConfigured => ("urn:supervisor-haproxy:not-configured", "This is not configured"),
+            Self::Unchecked => {
+                ("urn:supervisor-haproxy:unchecked", "HAProxy could not check its configuration")
+            }
+            Self::CheckTimeout => {
+                ("urn:supervisor-haproxy:check-timeout", "HAProxy did not check its configuration in time")
+            }
+            Self::RouteTaken => ("urn:supervisor-haproxy:route-taken", "The host is routed elsewhere"),
+            Self::Refused => ("urn:supervisor-haproxy:refused", "The change is refused as things stand"),
+            Self::Rejected => ("urn:supervisor-haproxy:rejected", "HAProxy does not accept the change"),
+            Self::Undone => {
+                ("urn:supervisor-haproxy:undone", "HAProxy did not take the change, and it was undone")
+            }
+            Self::Stuck => {
+                ("urn:supervisor-haproxy:stuck", "HAProxy took neither the change nor its undoing")
+            }
+            Self::Storage => ("urn:supervisor-haproxy:storage", "Files cannot be read or written"),
+            Self::Locked => ("urn:supervisor-haproxy:locked", "Another change is under way"),
             Self::Busy => ("urn:supervisor-haproxy:busy", "Another recovery is under way"),
             Self::ActionRunning => {
                 ("urn:supervisor-haproxy:action-running", "An action on the same is under way")

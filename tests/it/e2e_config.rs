@@ -290,6 +290,43 @@ fn a_change_is_checked_reloaded_and_kept_and_can_be_rolled_back() {
 }
 
 #[test]
+fn several_files_are_one_change() {
+    let master = Master::start();
+    let app = url(web_server("app"));
+    master.run(&["routes", "add", "a.example", &app]).expect(0);
+    let backends = fs::read_to_string(master.path("routes/backends.cfg")).unwrap();
+    // Each is valid only beside the other.
+    let main = master.configuration("two").replace("default_backend fallback", "default_backend more");
+    fs::write(master.path("main"), main).unwrap();
+    fs::write(
+        master.path("more"),
+        backends + "\nbackend more\n    http-request return status 200 content-type text/plain string more if TRUE\n",
+    )
+    .unwrap();
+    let (targets, worker) = (["haproxy.cfg", "routes/backends.cfg"], master.worker());
+    let one = ["config", "apply", "main", "--to", targets[0]];
+    master.run(&one).expect(4).complains("unable to find required default_backend: 'more'");
+    let both = ["config", "apply", "main", "more", "--to", targets[0], "--to", targets[1]];
+    let run =
+        master.run(&both).expect(0).says("haproxy.cfg`, `").says("backends.cfg` are in force, as version 3");
+    assert_eq!((run.out.lines().count(), master.get("nobody.example")), (1, Ok("more".into())), "{run:?}");
+    assert_ne!(master.worker(), worker);
+    master.run(&both).expect(0).says("already; nothing was changed");
+    master.run(&["config", "rollback"]).expect(0).says("the configuration of version 2 is in force");
+    assert_eq!(master.get("nobody.example"), Ok("one".into()));
+    nothing_is_left(&master);
+
+    master
+        .run(&["config", "apply", "main", "more", "--to", targets[0]])
+        .expect(2)
+        .complains("2 FILE need as many --to");
+    let twice = ["config", "apply", "main", "more", "--to", targets[0], "--to", targets[0]];
+    master.run(&twice).expect(2).complains("haproxy.cfg` is there twice");
+    let stdin = ["config", "apply", "-", "-", "--to", targets[0], "--to", targets[1]];
+    master.run(&stdin).expect(2).complains("stdin can be one file only");
+}
+
+#[test]
 fn an_invalid_change_leaves_what_runs_untouched() {
     let master = Master::start();
     let (worker, main) = (master.worker(), master.path("haproxy.cfg").display().to_string());

@@ -267,10 +267,10 @@ fn programs_and_actions_are_in_the_history() {
     let told = |kind: &str| {
         let path = format!("/api/history?kind={kind}");
         let entries = serve.ask_as_admin("GET", &path, &[], "").expect(200).json()["entries"].clone();
-        let word = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
         let entries = entries.as_array().unwrap().iter();
         entries
-            .map(|entry| ["subject", "from", "to"].map(|name| word(entry, name)).join(" "))
+            .map(|entry| ["subject", "from", "to"].map(|name| text(entry, name)).join(" "))
             .collect::<Vec<_>>()
     };
     act(&serve, "/api/servers/app/web1/drain");
@@ -345,7 +345,7 @@ fn an_upgrade_of_the_file_does_not_change_what_runs() {
     std::fs::copy(BINARY, &program).unwrap();
     let conf = world.directory().join("supervisord.conf").display().to_string();
     let socket = &world.haproxy.socket;
-    let serve = Serve::start_of(&program, world.directory(), socket, &["--supervisor-conf", &conf]);
+    let serve = Serve::start_of(&program, world.directory(), socket, &["--supervisor-conf", &conf], &[]);
     expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
     std::fs::remove_file(&program).unwrap();
     std::fs::write(&program, "another version, half of it").unwrap();

@@ -445,3 +445,41 @@ fn a_port_is_served_as_well_as_a_socket() {
     ask(STATS).unwrap().expect(403).is_problem("serve has no token");
     drop((serve, other));
 }
+
+// --- while HAProxy does not answer
+
+#[test]
+fn a_circuit_that_is_half_open_lets_one_question_through_however_many_ask() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let haproxy = FakeHaproxy::start(here);
+    let routes = here.join("routes").display().to_string();
+    std::fs::create_dir(&routes).unwrap();
+    Run::of(here, &["routes", "init", "--routes", &routes]).expect(0);
+    let config = format!("{routes}/backends.cfg");
+    let way = ["--config", &config, "--routes", &routes, "--haproxy", "true"];
+    let breaker = ["--breaker-threshold", "1", "--breaker-reset", "0.1", "--timeout", "2"];
+    haproxy.on("show info", [Act::Hang(Vec::new())]);
+    let serve = Serve::start(here, &haproxy.path, &[&way[..], &breaker].concat());
+    let order = r#"{"host": "a.example", "url": "http://127.0.0.1:1"}"#;
+    let half_open = |serve: &Serve| {
+        let health = serve.health();
+        let since = health["circuitDetails"]["lastStateChange"].clone();
+        (health["circuitState"] == "HALF_OPEN").then_some(since)
+    };
+    // The question takes two seconds; on a machine that is too slow for this, one of the next ones will do.
+    let (before, after) = eventually("a question that lasts", || {
+        let since = half_open(&serve)?;
+        let before = haproxy.asked("show");
+        for _ in 0..10 {
+            let answer =
+                serve.ask_as_admin("POST", "/api/routes", &["Content-Type: application/json"], order);
+            assert_eq!(answer.expect(503).is_problem("")["type"], "urn:supervisor-haproxy:circuit-open");
+            serve.ask_as_admin("GET", STATS, &[], "").expect(503);
+            serve.get("/readyz").expect(503);
+        }
+        let after = haproxy.asked("show");
+        (half_open(&serve)? == since).then_some((before, after))
+    });
+    assert!(after - before <= 1, "{before} questions before, and {after} after");
+}

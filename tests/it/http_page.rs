@@ -29,7 +29,7 @@ fn the_table_of_endpoints_is_that_of_the_document() {
     let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         item.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
     });
-    let told = found("(?m)^``((?:GET|POST) [^`]+)``", &between("\nEndpoints\n", "All documents"));
+    let told = found("(?m)^``((?:GET|POST|PUT|DELETE) [^`]+)``", &between("\nEndpoints\n", "All documents"));
     assert_eq!(told, operations.collect());
 }
 

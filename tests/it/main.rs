@@ -26,6 +26,8 @@ mod e2e_pipeline;
 mod e2e_push;
 mod e2e_rollouts;
 #[cfg(feature = "web")]
+mod e2e_routes;
+#[cfg(feature = "web")]
 mod e2e_serve;
 mod faults;
 #[cfg(feature = "web")]
@@ -43,6 +45,8 @@ mod manual;
 mod no_kafka;
 #[cfg(not(feature = "web"))]
 mod no_web;
+#[cfg(feature = "web")]
+mod openapi;
 mod orders;
 mod peers;
 mod pipeline_faults;

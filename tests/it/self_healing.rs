@@ -2,10 +2,13 @@
 //! one real supervisord.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -193,4 +196,42 @@ fn of_many_who_ask_at_once_one_is_obeyed() {
     assert_eq!((count(200), count(503)), (1, 7), "{statuses:?}");
     let health = stage.expect("the servers", is_ready);
     assert_eq!(health["recoveryAttempts"], 1);
+}
+
+/// systemd is no process that a test can have of its own, so its `systemctl` is played: it says how it was called, fails
+/// once, and then starts what it is asked for. HAProxy is a real one.
+#[test]
+fn a_unit_of_systemd_is_restarted_by_systemctl() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(path("haproxy.cfg"), configuration(directory.path())).unwrap();
+    let start = format!("haproxy -D -f {} -p {}", path("haproxy.cfg"), path("pid"));
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >> {called}\ntest $(wc -l < {called}) -gt 1 && exec {start}\necho Unit edge.service not \
+         found. >&2\nexit 5\n",
+        called = path("called")
+    );
+    fs::create_dir(path("bin")).unwrap();
+    fs::write(path("bin/systemctl"), script).unwrap();
+    fs::set_permissions(path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run =
+        |line: &str| assert!(Command::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
+    let pid = || Pid::from_raw(fs::read_to_string(path("pid")).unwrap().trim().parse().unwrap());
+    run(&start);
+    let first = pid();
+    let search = format!("{}:{}", path("bin"), std::env::var("PATH").unwrap());
+    let config = path("haproxy.cfg");
+    let options = ["--recover-unit", "edge.service", "--config", &config, "--recover-backoff", "0.2"];
+    let socket = directory.path().join("haproxy.sock");
+    let serve = Serve::start_with(directory.path(), &socket, &options, &[("PATH", &search)]);
+    serve.expect("an answer", |health| health["lastCheck"]["details"]["apiConnected"] == true);
+    kill(first, Signal::SIGKILL).unwrap();
+    let health = serve.expect("a recovery", |health| outcomes(health).contains(&"recovered"));
+    assert_eq!(outcomes(&health), ["failed", "recovered"]);
+    assert_eq!(health["recovery"]["action"], "`systemctl restart edge.service`");
+    let why = health["recovery"]["attempts"][0]["error"].as_str().unwrap();
+    assert!(why.ends_with("exit status: 5: Unit edge.service not found."), "{why}");
+    assert_eq!(fs::read_to_string(path("called")).unwrap(), "restart -- edge.service\n".repeat(2));
+    assert_ne!(pid(), first);
+    kill(pid(), Signal::SIGTERM).unwrap();
 }

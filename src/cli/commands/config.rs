@@ -10,7 +10,7 @@ use super::duration;
 /// What is to be done with HAProxy's configuration.
 #[derive(Clone, Debug, Subcommand)]
 pub(in crate::cli) enum ConfigCommand {
-    /// Put a file into HAProxy's configuration: checked, reloaded and seen to work, or not at all
+    /// Put files into HAProxy's configuration: checked, reloaded and seen to work, or not at all
     #[command(after_help = CHANGE)]
     Apply(ApplyArgs),
     /// Have HAProxy check its configuration, or a file that is to go into it
@@ -143,13 +143,13 @@ pub(in crate::cli) struct ChangeArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct ApplyArgs {
-    /// The new content; - for stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(in crate::cli) source: PathBuf,
+    /// The new content; - for stdin. Several files are one change, with as many --to
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true)]
+    pub(in crate::cli) sources: Vec<PathBuf>,
 
-    /// Which of HAProxy's files it replaces, where there are several
+    /// Which of HAProxy's files it replaces, where there are several; for several FILE one for each, in their order
     #[arg(long, value_name = "TARGET", value_hint = ValueHint::FilePath)]
-    pub(in crate::cli) to: Option<PathBuf>,
+    pub(in crate::cli) to: Vec<PathBuf>,
 
     #[command(flatten)]
     pub(in crate::cli) change: ChangeArgs,
@@ -267,6 +267,6 @@ pub(in crate::cli) struct ListArgs {
 }
 
 /// The present one, and the one to go back to.
-fn at_least_two(text: &str) -> Result<usize, &'static str> {
+pub(in crate::cli) fn at_least_two(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count >= 2).ok_or("expected a number from 2 on")
 }

@@ -9,12 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
+use crate::exec::{CheckFault, ChildFault};
 use crate::health::Health;
 use crate::web::App;
 use crate::web::auth::Authorized;
-use crate::web::documents::{HaproxyHealth, HaproxyStatistics, SystemHealth};
+use crate::web::documents::{HaproxyHealth, HaproxyStatistics, SystemHealth, Validation};
 use crate::web::openapi::Problems;
-use crate::web::problem::{Kind, Problem};
+use crate::web::problem::{Document, Kind, Problem};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -47,6 +48,36 @@ pub(super) async fn statistics(_: Authorized, State(app): State<Arc<App>>) -> Re
     match (&health.reading, &health.check) {
         (Some(reading), Some(check)) => Ok(Json(HaproxyStatistics::of(reading, check.at)).into_response()),
         _ => Err(unavailable(&health)),
+    }
+}
+
+/// Whether HAProxy would start with its configuration
+///
+/// Its program is asked, with the files on the disk as they are now; the HAProxy that runs is not. The answer is 200
+/// whatever it says.
+#[utoipa::path(get, path = "/api/health/haproxy/validate", tag = "health", security(("token" = [])),
+    responses(
+        (status = 200, description = "It would, or it would not", body = Validation),
+        (status = 501, description = "`serve` does not know its configuration", body = Document,
+            content_type = "application/problem+json"),
+        (status = 502, description = "Its program could not be run to its end", body = Document,
+            content_type = "application/problem+json"),
+        (status = 504, description = "It did not end in time, and was killed", body = Document,
+            content_type = "application/problem+json"),
+        Problems))]
+pub(super) async fn validate(
+    _: Authorized,
+    State(app): State<Arc<App>>,
+) -> Result<Json<Validation>, Problem> {
+    let why = "serve was started without --config FILE";
+    let validator = app.validator.as_ref().ok_or_else(|| Kind::NotConfigured.because(why))?;
+    let answer = validator.validate().await.map_err(|_| Kind::Unchecked.because("serve is ending"))?;
+    match &*answer {
+        Ok(checked) => Ok(Json(Validation::of(checked))),
+        Err(fault @ CheckFault::Child { fault: ChildFault::Overran(..), .. }) => {
+            Err(Kind::CheckTimeout.because(fault.to_string()))
+        }
+        Err(fault) => Err(Kind::Unchecked.because(fault.to_string())),
     }
 }
 

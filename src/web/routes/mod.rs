@@ -7,12 +7,14 @@ mod history;
 mod metrics;
 mod overview;
 mod recovery;
+mod routing;
 mod telex;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
@@ -24,9 +26,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::problem::{Kind, PROBLEM_JSON};
+use super::problem::{Kind, PROBLEM_JSON, Problem};
 
-/// For all handlers but recovery, which has a limit of its own.
+/// For handlers that wait for nobody.
 const REQUEST: Duration = Duration::from_secs(10);
 /// Between two pieces of a body.
 const BODY: Duration = Duration::from_secs(10);
@@ -61,7 +63,12 @@ pub(super) fn handlers() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(telex::tick))
         .routes(routes!(super::openapi::openapi))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST));
-    quick.routes(routes!(recovery::recover))
+    // What waits for HAProxy has limits of its own.
+    quick
+        .routes(routes!(recovery::recover))
+        .routes(routes!(health::validate))
+        .routes(routes!(routing::list, routing::add))
+        .routes(routes!(routing::show, routing::replace, routing::remove))
 }
 
 /// All of it, ready to be served.
@@ -82,9 +89,20 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     let mut response = as_problem(next.run(request).await);
     app.count(route.as_ref().map_or("", MatchedPath::as_str), response.status().as_u16());
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What is missing is a bad request, whoever misses it.
+fn unreadable(rejection: &JsonRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Kind::Http(StatusCode::PAYLOAD_TOO_LARGE).because(TOO_LONG),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            Kind::Http(StatusCode::BAD_REQUEST).because(rejection.body_text())
+        }
+        status => Kind::Http(status).because(rejection.body_text()),
+    }
 }
 
 fn as_problem(response: Response) -> Response {

@@ -11,7 +11,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 
-use super::TOO_LONG;
+use super::unreadable;
 use crate::alerts::TickFault;
 use crate::web::documents::{Accepted, Integration, TickRequest};
 use crate::web::openapi::Problems;
@@ -74,17 +74,6 @@ pub(super) async fn tick(
 
 fn telex(app: &App) -> Result<&Telex, Problem> {
     app.telex.as_ref().ok_or_else(|| Kind::Closed.because("serve was started without --telex"))
-}
-
-fn unreadable(rejection: &JsonRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Kind::Http(StatusCode::PAYLOAD_TOO_LARGE).because(TOO_LONG),
-        // What is missing is a bad request, whoever misses it.
-        StatusCode::UNPROCESSABLE_ENTITY => {
-            Kind::Http(StatusCode::BAD_REQUEST).because(rejection.body_text())
-        }
-        status => Kind::Http(status).because(rejection.body_text()),
-    }
 }
 
 fn problem(fault: &TickFault) -> Problem {

@@ -105,6 +105,12 @@ impl FakeHaproxy {
         assert_eq!(self.setters().len(), count, "{:?}", self.setters());
     }
 
+    /// How often it was asked a command that begins so.
+    #[cfg(feature = "web")]
+    pub(crate) fn asked(&self, command: &str) -> usize {
+        self.script.lock().unwrap().lines.iter().filter(|line| line.starts_with(command)).count()
+    }
+
     /// Waits until it was asked a command that begins so, so often.
     #[track_caller]
     pub(crate) fn expect_asked(&self, command: &str, count: usize) {

@@ -133,6 +133,17 @@ impl Master {
         }
     }
 
+    /// Ends it for good.
+    #[cfg(feature = "web")]
+    pub(crate) fn stop(&self) {
+        match &self.engine {
+            Engine::Local(child) => {
+                kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+            }
+            Engine::Docker(name) => docker(&["stop", name]),
+        }
+    }
+
     /// The master's pid, as this side sees it.
     pub(crate) fn pid(&self) -> String {
         match &self.engine {

@@ -85,12 +85,29 @@ impl Serve {
     /// Listens at `serve.sock` in the directory, with a token and an admin key, and checks ten times a second.
     #[track_caller]
     pub(crate) fn start(directory: &Path, haproxy: &Path, options: &[&str]) -> Self {
-        Self::start_of(Path::new(BINARY), directory, haproxy, options)
+        Self::start_of(Path::new(BINARY), directory, haproxy, options, &[])
+    }
+
+    /// With these variables as well.
+    #[track_caller]
+    pub(crate) fn start_with(
+        directory: &Path,
+        haproxy: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::start_of(Path::new(BINARY), directory, haproxy, options, variables)
     }
 
     /// Another copy of the program.
     #[track_caller]
-    pub(crate) fn start_of(program: &Path, directory: &Path, haproxy: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start_of(
+        program: &Path,
+        directory: &Path,
+        haproxy: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let socket = directory.join("serve.sock");
         let log = directory.join("serve.log");
         let mut command = Command::new(program);
@@ -103,6 +120,7 @@ impl Serve {
         command.arg("--listen").arg(&socket).arg("--socket").arg(haproxy);
         command.arg("--token-file").arg(secret(directory, "token", TOKEN));
         command.arg("--admin-key-file").arg(secret(directory, "key", ADMIN_KEY)).args(options);
+        command.envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let serve = Self { child: child.spawn().unwrap(), socket, log };
         eventually("serve", || serve.try_get("/healthz").map(drop));
@@ -201,10 +219,14 @@ impl Serve {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn ask_to_end(&self) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    }
+
     /// Asks it to end, and gives its exit code.
     #[track_caller]
     pub(crate) fn end(&mut self) -> Option<i32> {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.ask_to_end();
         eventually("the end of serve", || self.child.try_wait().unwrap()).code()
     }
 }

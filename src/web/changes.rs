@@ -1,0 +1,146 @@
+//! Changes of routes for clients: one at a time, each in a thread that may wait for HAProxy. What a change is made of is
+//! in [`crate::config_change`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use log::{error, info, warn};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::config_change::{Archive, ChangeError, Desk, Done, Places, Reach, Routes, Running, Setup};
+
+/// Where routes are, and how HAProxy takes them.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// Their two files.
+    pub places: Places,
+    /// HAProxy's configuration and its archive; its time is set for each change.
+    pub setup: Setup,
+    /// The HAProxy that runs.
+    pub reach: Reach,
+}
+
+/// Those who wait for the change under way, and the one who makes it.
+const CLIENTS: usize = 16;
+
+/// The one place where clients change routes.
+#[derive(Debug)]
+pub(super) struct Changes {
+    routing: Routing,
+    clients: Semaphore,
+    /// Who has it makes the change.
+    turn: Arc<Semaphore>,
+    is_ending: AtomicBool,
+}
+
+/// A change that is in force.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) done: Done,
+    /// The version of the table from now on.
+    pub(super) tag: String,
+}
+
+/// Why there was no change.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// By the desk.
+    Change(ChangeError),
+    /// Others are changing routes, and have not come to an end within that time.
+    Busy(Duration),
+    /// This program ends.
+    Ending,
+}
+
+impl Changes {
+    /// `stop` ends the programs that a change runs.
+    pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>) -> Self {
+        routing.reach.stop = Arc::clone(stop);
+        if Archive::at(&routing.setup.archive).is_cut_off() {
+            warn!(
+                "a change of HAProxy's configuration was cut off; the next change, or `supervisor-haproxy config \
+                 recover`, finishes or undoes it"
+            );
+        }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { routing, clients: Semaphore::new(CLIENTS), turn, is_ending: AtomicBool::new(false) }
+    }
+
+    /// The table as its files have it.
+    pub(super) async fn look(&self) -> Result<Routes, Refused> {
+        let places = self.routing.places.clone();
+        let routes = spawn_blocking(move || places.look()).await;
+        routes.map_err(|_| Refused::Ending)?.map_err(Refused::Change)
+    }
+
+    /// Edits the table and has HAProxy take it. What has begun goes on to its end, whether or not somebody waits for it.
+    pub(super) async fn change(
+        &self,
+        note: String,
+        edit: impl FnOnce(&mut Routes) -> Result<(), ChangeError> + Send + 'static,
+    ) -> Result<Changed, Refused> {
+        let patience = self.routing.setup.lock_timeout;
+        let _place = self.clients.try_acquire().map_err(|_| Refused::Busy(Duration::ZERO))?;
+        let turn = timeout(patience, Arc::clone(&self.turn).acquire_owned()).await;
+        let turn = turn.map_err(|_| Refused::Busy(patience))?.map_err(|_| Refused::Ending)?;
+        if self.is_ending.load(Ordering::Relaxed) {
+            return Err(Refused::Ending);
+        }
+        let routing = self.routing.clone();
+        let change = move || {
+            let changed = routing.change(&note, edit);
+            drop(turn);
+            tell(&note, &changed);
+            changed
+        };
+        spawn_blocking(change).await.map_err(|_| Refused::Ending)?.map_err(Refused::Change)
+    }
+
+    /// Begins no further change, and waits for the one under way; `within` at most.
+    pub(super) async fn end(&self, within: Duration) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        if timeout(within, self.turn.acquire()).await.is_err() {
+            warn!(
+                "a change of routes is still under way and is left as it is: the next change, or `supervisor-haproxy \
+                 config recover`, finishes or undoes it"
+            );
+        }
+    }
+}
+
+impl Routing {
+    fn change(
+        &self,
+        note: &str,
+        edit: impl FnOnce(&mut Routes) -> Result<(), ChangeError>,
+    ) -> Result<Changed, ChangeError> {
+        let running =
+            Running::new(self.reach.clone()).map_err(|error| ChangeError::NotReady(error.to_string()))?;
+        let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let (mut desk, remark) = Desk::open(Setup { at, ..self.setup.clone() }, running)?;
+        if let Some(remark) = remark {
+            warn!("{remark}");
+        }
+        let mut tag = String::new();
+        let done = desk.route(&self.places, note, None, |routes| {
+            edit(routes)?;
+            tag = routes.tag();
+            Ok(())
+        })?;
+        Ok(Changed { done, tag })
+    }
+}
+
+/// What clients ask for in vain is theirs to know; what happens to HAProxy is the operator's, too.
+fn tell(note: &str, changed: &Result<Changed, ChangeError>) {
+    match changed {
+        Ok(Changed { done, .. }) => info!("{}", done.tell(&format!("{note}: it is in force"))),
+        Err(why @ (ChangeError::Stuck { .. } | ChangeError::Halfway(_))) => error!("{note}: {why}"),
+        Err(why @ (ChangeError::Undone(_) | ChangeError::Foreign(_))) => warn!("{note}: {why}"),
+        Err(why) => info!("{note}: {why}"),
+    }
+}
