@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config_change::{Archive, ChangeError, Desk, Done, Places, Reach, Routes, Running, Setup};
+use crate::history::{Book, Kind, Note};
 
 /// Where routes are, and how HAProxy takes them.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Changes {
     /// Who has it makes the change.
     turn: Arc<Semaphore>,
     is_ending: AtomicBool,
+    /// Where it is written down what became of changes.
+    book: Option<Book>,
 }
 
 /// A change that is in force.
@@ -58,7 +61,7 @@ pub(super) enum Refused {
 
 impl Changes {
     /// `stop` ends the programs that a change runs.
-    pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>) -> Self {
+    pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>, book: Option<Book>) -> Self {
         routing.reach.stop = Arc::clone(stop);
         if Archive::at(&routing.setup.archive).is_cut_off() {
             warn!(
@@ -67,7 +70,7 @@ impl Changes {
             );
         }
         let turn = Arc::new(Semaphore::new(1));
-        Self { routing, clients: Semaphore::new(CLIENTS), turn, is_ending: AtomicBool::new(false) }
+        Self { routing, clients: Semaphore::new(CLIENTS), turn, is_ending: AtomicBool::new(false), book }
     }
 
     /// The table as its files have it.
@@ -90,11 +93,14 @@ impl Changes {
         if self.is_ending.load(Ordering::Relaxed) {
             return Err(Refused::Ending);
         }
-        let routing = self.routing.clone();
+        let (routing, book) = (self.routing.clone(), self.book.clone());
         let change = move || {
             let changed = routing.change(&note, edit);
             drop(turn);
             tell(&note, &changed);
+            if let (Some(book), Some(entry)) = (book, entry(note, &changed)) {
+                book.record(entry);
+            }
             changed
         };
         spawn_blocking(change).await.map_err(|_| Refused::Ending)?.map_err(Refused::Change)
@@ -135,12 +141,27 @@ impl Routing {
     }
 }
 
+/// What the history has of a change: nothing where nothing was changed.
+fn entry(note: String, changed: &Result<Changed, ChangeError>) -> Option<Note> {
+    let (to, why) = match changed {
+        Ok(Changed { done, .. }) => ("succeeded", Some(format!("version {}", done.version?))),
+        Err(why) if has_reached_haproxy(why) => ("failed", Some(why.to_string())),
+        Err(_) => return None,
+    };
+    Some(Note { kind: Kind::Action, subject: "routes".into(), from: note, to: to.into(), why })
+}
+
+fn has_reached_haproxy(error: &ChangeError) -> bool {
+    use ChangeError::{Foreign, Halfway, Stuck, Undone};
+    matches!(error, Undone(_) | Foreign(_) | Stuck { .. } | Halfway(_))
+}
+
 /// What clients ask for in vain is theirs to know; what happens to HAProxy is the operator's, too.
 fn tell(note: &str, changed: &Result<Changed, ChangeError>) {
     match changed {
         Ok(Changed { done, .. }) => info!("{}", done.tell(&format!("{note}: it is in force"))),
         Err(why @ (ChangeError::Stuck { .. } | ChangeError::Halfway(_))) => error!("{note}: {why}"),
-        Err(why @ (ChangeError::Undone(_) | ChangeError::Foreign(_))) => warn!("{note}: {why}"),
+        Err(why) if has_reached_haproxy(why) => warn!("{note}: {why}"),
         Err(why) => info!("{note}: {why}"),
     }
 }

@@ -142,6 +142,7 @@ impl Ending {
 
 impl App {
     fn new(watch: Arc<Watch>, overview: Arc<OverviewWatch>, settings: Settings, ending: Ending) -> Self {
+        let book = settings.history.clone();
         let validator = settings.configuration.map(|configuration| {
             Validator::new(configuration, settings.check_time, Arc::clone(&ending.programs))
         });
@@ -153,7 +154,7 @@ impl App {
             history: settings.history,
             history_readers: Arc::new(Semaphore::new(HISTORY_READERS)),
             validator,
-            changes: settings.routing.map(|routing| Changes::new(routing, &ending.programs)),
+            changes: settings.routing.map(|routing| Changes::new(routing, &ending.programs, book)),
             host: settings.host,
             haproxy: settings.haproxy,
             listener_file: settings.listener_metrics.map(ListenerFile::new),

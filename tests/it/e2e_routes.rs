@@ -184,6 +184,16 @@ fn a_change_says_what_is_so_now_and_the_same_again_changes_nothing() {
     assert_eq!(gone["route"], Value::Null);
     serve.delete("a.example").expect(404).is_problem("`a.example` is not routed");
     serve.ask_as_admin("GET", "/api/routes/a.example", &[], "").expect(404).is_problem("`a.example` is not");
+    let history = serve.ask_as_admin("GET", "/api/history?kind=action", &[], "").expect(200).json();
+    let told = history["entries"].as_array().unwrap().iter();
+    let told: Vec<_> =
+        told.map(|entry| (entry["from"].as_str().unwrap(), &entry["to"], &entry["why"])).collect();
+    let route = format!("route a.example to {app}");
+    let succeeded = json!("succeeded");
+    assert_eq!(
+        told,
+        [("remove a.example", &succeeded, &json!("version 3")), (&*route, &succeeded, &json!("version 2"))]
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ const AFTER_OTHERS: Duration = Duration::from_secs(5);
 /// All routes
 ///
 /// `ETag` is the version of the table: it is another one for another table.
-#[utoipa::path(get, path = "/api/routes", tag = "routes", security(("token" = [])),
+#[utoipa::path(get, path = "/api/routes", tag = "routes", security((), ("token" = [])),
     params(IfKnown, IfMatch),
     responses(
         (status = 200, description = "The table", body = RouteTable,
@@ -50,7 +50,7 @@ pub(super) async fn list(
 /// The route of one host
 ///
 /// Its `ETag` is that of the table.
-#[utoipa::path(get, path = "/api/routes/{host}", tag = "routes", security(("token" = [])),
+#[utoipa::path(get, path = "/api/routes/{host}", tag = "routes", security((), ("token" = [])),
     params(HostName, IfKnown, IfMatch),
     responses(
         (status = 200, description = "The route", body = Route,
