@@ -1,6 +1,7 @@
 """Puts the program into the wheel, and says in the wheel's name which machines it is for.
 
-The program is built from the checkout that this directory is in, or is the one that SUPERVISOR_HAPROXY_BINARY names.
+The program is built from the checkout that this directory is in, or is the one that SUPERVISOR_HAPROXY_BINARY names; then
+SUPERVISOR_HAPROXY_NOTICES names the licences of what is in it.
 """
 
 import json
@@ -12,6 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NAME = "supervisor-haproxy"
 VARIABLE = "SUPERVISOR_HAPROXY_BINARY"
+NOTICES = "SUPERVISOR_HAPROXY_NOTICES"
 
 # ELF's numbers (elf.h) and the names that wheels have for these machines.
 MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -33,8 +35,11 @@ class CustomBuildHook(BuildHookInterface):
         """Adds the program to `build_data`, and the wheel's tag."""
         try:
             refuse_what_is_not_made(self.target_name, version)
-            binary = named_binary() or built_binary(os.path.dirname(self.root))
+            checkout = os.path.dirname(self.root)
+            binary = named_file(VARIABLE) or built_binary(checkout)
             build_data["tag"] = tag(binary)
+            for path in licences(checkout):
+                build_data["force_include"][path] = "supervisor_haproxy/" + os.path.basename(path)
         except Refused as refusal:
             self.app.abort("error: {}".format(refusal))
         build_data["pure_python"] = False
@@ -55,12 +60,19 @@ def refuse_what_is_not_made(target, version):
         )
 
 
-def named_binary():
-    """The program that somebody else has built, or None."""
-    path = os.environ.get(VARIABLE)
+def named_file(variable):
+    """The file that a variable names, or None."""
+    path = os.environ.get(variable)
     if path and not os.path.isfile(path):
-        raise Refused("{} names `{}`, which is no file".format(VARIABLE, path))
+        raise Refused("{} names `{}`, which is no file".format(variable, path))
     return path and os.path.abspath(path)
+
+
+def licences(checkout):
+    """Files that go with the program."""
+    own = [os.path.join(checkout, name) for name in ("LICENSE-APACHE", "LICENSE-MIT")]
+    others = named_file(NOTICES)
+    return own + [others] if others else own
 
 
 def built_binary(checkout):

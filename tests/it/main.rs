@@ -34,6 +34,7 @@ mod manual;
 #[cfg(not(feature = "kafka"))]
 mod no_kafka;
 mod orders;
+mod packages;
 mod peers;
 mod pipeline_faults;
 mod protocol;
