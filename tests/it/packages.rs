@@ -7,9 +7,12 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use clap::CommandFactory;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use supervisor_haproxy::cli::Args;
 use tempfile::TempDir;
 
 use crate::support::{BINARY, Haproxy, Program, World, eventually, free_port};
@@ -108,6 +111,7 @@ fn a_release_is_these_files_and_the_checksums_are_theirs() {
 fn the_bill_of_materials_has_what_the_program_is_made_of() {
     let bill: serde_json::Value = serde_json::from_slice(&fs::read(package(".cdx.json")).unwrap()).unwrap();
     assert_eq!(bill["bomFormat"], "CycloneDX");
+    assert!(!bill.to_string().contains("file:///"), "it names directories of the machine that made it");
     assert_eq!(bill["metadata"]["component"]["name"], "supervisor-haproxy");
     assert_eq!(bill["metadata"]["component"]["version"], VERSION);
     let components = bill["components"].as_array().unwrap();
@@ -448,7 +452,9 @@ struct Debian(String);
 
 impl Debian {
     fn start() -> Self {
-        let name = format!("supervisor-haproxy-test-deb-{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("supervisor-haproxy-test-deb-{}-{count}", std::process::id());
         let volume = format!("{}:/packages:ro", directory().display());
         let image = "supervisor-haproxy/haproxy:2.6";
         say(
@@ -554,6 +560,41 @@ fn the_units_of_the_package_start_its_program() {
     }
     let example = root.path().join("usr/share/doc/supervisor-haproxy/examples/supervisor.conf");
     assert!(fs::read_to_string(example).unwrap().contains("\ncommand = /usr/bin/supervisor-haproxy "));
+}
+
+/// systemd makes the user that two units have.
+#[test]
+#[ignore = "needs packages: ./run-tests"]
+fn the_package_brings_the_user_of_its_units() {
+    let root = unpacked();
+    let option = format!("--root={}", root.path().display());
+    say("systemd-sysusers", &[&option, "haproxystats.conf"]);
+    let users = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    assert!(users.contains(":/var/lib/haproxystats:"), "{users}");
+    let unit = root.path().join("usr/lib/systemd/system/supervisor-haproxy-pull.service");
+    assert!(fs::read_to_string(unit).unwrap().contains("\nUser=haproxystats\n"));
+}
+
+#[test]
+fn the_defaults_of_the_package_are_variables_that_serve_knows() {
+    let text = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/deb/supervisor-haproxy-serve.default"
+    ));
+    let text = text.unwrap();
+    let named: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(named.len() >= 2, "{named:?}");
+    let declared = Args::command();
+    let serve = declared.find_subcommand("serve").unwrap();
+    let known: Vec<&str> =
+        serve.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+    for name in named {
+        assert!(known.contains(&name), "{name} is none of {known:?}");
+    }
 }
 
 #[test]
