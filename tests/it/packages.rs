@@ -106,6 +106,22 @@ fn a_release_is_these_files_and_the_checksums_are_theirs() {
     assert_eq!(checked.lines().filter(|line| line.ends_with(": OK")).count(), 5, "{checked}");
 }
 
+/// A release takes as long as optimizing does; what comes before it does not.
+#[test]
+#[ignore = "needs packages: ./run-tests"]
+fn what_is_no_release_is_told_all_that_is_missing_and_nothing_is_built() {
+    let directory = tempfile::tempdir().unwrap();
+    let clone = directory.path().join("clone");
+    say("git", &["clone", "--quiet", "--no-tags", env!("CARGO_MANIFEST_DIR"), text(&clone)]);
+    fs::write(clone.join("new"), "").unwrap();
+    let out = directory.path().join("out");
+    let output = Command::new(clone.join("packaging/release")).arg(&out).output().unwrap();
+    let said = refusal(&output);
+    assert!(said.contains("\n  something is not committed: see git status\n"), "{said}");
+    assert!(said.contains(&format!("\n  the commit has no tag `v{VERSION}`\n")), "{said}");
+    assert!(!out.exists());
+}
+
 #[test]
 #[ignore = "needs packages: ./run-tests"]
 fn the_bill_of_materials_has_what_the_program_is_made_of() {
