@@ -12,6 +12,10 @@ quick:
 docker version:
     ./run-tests --only {{version}}
 
+# Wheel, .deb, tarballs and checksums, without the time that optimizing takes
+packages directory:
+    packaging/build --profile packages {{directory}}
+
 # Figures for docs/performance.md
 bench:
     cargo bench

@@ -48,6 +48,7 @@ mod no_web;
 #[cfg(feature = "web")]
 mod openapi;
 mod orders;
+mod packages;
 mod peers;
 mod pipeline_faults;
 mod protocol;

@@ -1,0 +1,5 @@
+"""``python -m supervisor_haproxy``."""
+
+from supervisor_haproxy import main
+
+main()
