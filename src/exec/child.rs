@@ -306,7 +306,9 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(fault.unwrap_err().to_string(), "was killed, as this program ends");
-        assert_eq!(String::from_utf8(said).unwrap(), "ready\nbye\n");
+        let said = String::from_utf8(said).unwrap();
+        // The shell may say in between that its `sleep` was ended, too.
+        assert!(said.starts_with("ready\n") && said.ends_with("bye\n"), "{said}");
     }
 
     #[test]
