@@ -38,8 +38,8 @@ impl FromStr for Pattern {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_good = (1..=LONGEST).contains(&text.len()) && text.matches('*').count() <= STARS;
-        let expected = "expected a subject as in `app/web1`, of up to 512 bytes, with up to eight `*`";
+        let is_good = (1..=LONGEST).contains(&text.chars().count()) && text.matches('*').count() <= STARS;
+        let expected = "expected a subject as in `app/web1`, of up to 512 characters, with up to eight `*`";
         is_good.then(|| Self(text.to_owned())).ok_or(expected)
     }
 }

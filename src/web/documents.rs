@@ -613,7 +613,7 @@ pub(super) struct NewRoute {
     )]
     pub(super) host: String,
     /// The server: `http://HOST:PORT`.
-    #[schema(example = "http://10.0.0.1:8080")]
+    #[schema(example = "http://127.0.0.1:8080")]
     pub(super) url: String,
     /// A page that HAProxy asks the server for; without it, the server is taken to be up.
     #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]
@@ -625,7 +625,7 @@ pub(super) struct NewRoute {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewTarget {
     /// The server: `http://HOST:PORT`.
-    #[schema(example = "http://10.0.0.1:8080")]
+    #[schema(example = "http://127.0.0.1:8080")]
     pub(super) url: String,
     /// A page that HAProxy asks the server for; without it, the server is taken to be up.
     #[schema(example = "/health", max_length = 512, pattern = "^/[A-Za-z0-9/_.~?=&+,:@-]*$")]

@@ -14,6 +14,7 @@ use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use utoipa::ToSchema;
 
 use super::App;
 use super::documents::HistoryEntry;
@@ -53,11 +54,29 @@ impl Default for Feed {
     }
 }
 
-/// An event as it goes over the wire; JSON has no line ends.
-pub(super) fn event(name: &str, document: &impl Serialize) -> Bytes {
-    // A document of texts and numbers can always be written.
-    let data = serde_json::to_string(document).unwrap_or_default();
-    format!("event: {name}\ndata: {data}\n\n").into()
+/// One event, as clients understand it.
+#[derive(ToSchema)]
+pub(super) struct StreamEvent {
+    /// `overview` or `history`.
+    event: &'static str,
+    /// As JSON: the document of `/api/overview`, or an entry of `/api/history`.
+    data: String,
+}
+
+impl StreamEvent {
+    fn new(event: &'static str, document: &impl Serialize) -> Self {
+        // A document of texts and numbers can always be written.
+        Self { event, data: serde_json::to_string(document).unwrap_or_default() }
+    }
+
+    /// As it goes over the wire; JSON has no line ends.
+    fn bytes(&self) -> Bytes {
+        format!("event: {}\ndata: {}\n\n", self.event, self.data).into()
+    }
+}
+
+fn event(name: &'static str, document: &impl Serialize) -> Bytes {
+    StreamEvent::new(name, document).bytes()
 }
 
 /// From now on, each entry of the history is an event. Nobody waits for that.

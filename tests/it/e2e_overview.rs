@@ -414,6 +414,7 @@ fn a_serve_without_a_token_shows_all_and_does_nothing() {
     let socket = world.directory().join("open.sock");
     let words = [
         "serve",
+        "--history=off",
         "--listen",
         socket.to_str().unwrap(),
         "--socket",
@@ -608,6 +609,7 @@ fn a_real_prometheus_takes_openmetrics() {
     let (port, own) = (free_port(), free_port());
     let words = [
         "serve",
+        "--history=off",
         "--listen",
         &format!("127.0.0.1:{port}"),
         "--socket",

@@ -30,7 +30,10 @@ fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     let port = free_port();
     let files = format!("{},{}", path("haproxy.cfg"), path("routes/backends.cfg"));
     let mut serve = Command::new(BINARY);
-    serve.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));
+    serve
+        .args(["serve", "--history", &path("history.sqlite")])
+        .arg("--listen")
+        .arg(format!("127.0.0.1:{port}"));
     serve.args(["--socket", &path("admin.sock"), "--config", &files, "--haproxy", &path("haproxy")]);
     serve.args(["--routes", &path("routes"), "--master-socket", &path("master.sock")]);
     serve.args(["--telex", "--allow-host", "ping.telex.im", "--recover", "true", "--recover-limit", "1000"]);

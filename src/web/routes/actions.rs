@@ -81,7 +81,7 @@ pub(super) async fn restart(
 }
 
 /// What became of what somebody asked for
-#[utoipa::path(get, path = "/api/jobs/{id}", tag = "actions", security(("token" = [])),
+#[utoipa::path(get, path = "/api/jobs/{id}", tag = "actions", security((), ("token" = [])),
     params(("id" = String, Path, description = "Its number")),
     responses(
         (status = 200, description = "How far it is", body = JobAnswer),

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::history::{Kind as What, Pattern, Query};
 use crate::web::App;
 use crate::web::auth::Reader;
-use crate::web::documents::History;
+use crate::web::documents::{History, HistoryKind};
 use crate::web::openapi::Problems;
 use crate::web::problem::{Document, Kind, Problem};
 
@@ -26,10 +26,12 @@ const MOST: usize = 1000;
 /// The next page is that before the last id of this one.
 #[utoipa::path(get, path = "/api/history", tag = "history", security((), ("token" = [])),
     params(
-        ("limit" = Option<u16>, Query, description = "How many at most, from 1 to 1000; 100 unless given"),
-        ("before" = Option<i64>, Query, description = "Only those before the entry with this id"),
-        ("kind" = Option<String>, Query, description = "Only those of this kind"),
-        ("subject" = Option<String>, Query, description = "Only those about this, as in `app/web1`; `*` stands for any text")),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
+            description = "How many at most; 100 unless given"),
+        ("before" = Option<i64>, Query, minimum = 0, description = "Only those before the entry with this id"),
+        ("kind" = Option<HistoryKind>, Query, description = "Only those of this kind"),
+        ("subject" = Option<String>, Query, min_length = 1, max_length = 512, pattern = r"^[^*]*(\*[^*]*){0,8}$",
+            description = "Only those about this, as in `app/web1`; `*` stands for any text, up to eight times")),
     responses(
         (status = 200, description = "As many as there are", body = History),
         (status = 400, description = "A parameter cannot be understood", body = Document,

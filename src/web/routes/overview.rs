@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::web::App;
 use crate::web::auth::Reader;
-use crate::web::events::{self, MOST_CLIENTS};
+use crate::web::events::{self, MOST_CLIENTS, StreamEvent};
 use crate::web::openapi::Problems;
 use crate::web::overview::{OverviewDocument, SessionsDocument};
 use crate::web::problem::{Document, Kind, Problem};
@@ -26,14 +26,14 @@ const COME_BACK: Duration = Duration::from_secs(5);
 ///
 /// As of the last look, which is made after each check. While the circuit is open, HAProxy is not asked, and what only
 /// it knows is null.
-#[utoipa::path(get, path = "/api/overview", tag = "overview", security(("token" = [])),
+#[utoipa::path(get, path = "/api/overview", tag = "overview", security((), ("token" = [])),
     responses((status = 200, description = "All of them", body = OverviewDocument), Problems))]
 pub(super) async fn overview(_: Reader, State(app): State<Arc<App>>) -> Json<OverviewDocument> {
     Json(OverviewDocument::of(&app))
 }
 
 /// How many sessions each server had at the last checks
-#[utoipa::path(get, path = "/api/overview/sessions", tag = "overview", security(("token" = [])),
+#[utoipa::path(get, path = "/api/overview/sessions", tag = "overview", security((), ("token" = [])),
     responses((status = 200, description = "By server", body = SessionsDocument), Problems))]
 pub(super) async fn sessions(_: Reader, State(app): State<Arc<App>>) -> Json<SessionsDocument> {
     Json(SessionsDocument::of(&app))
@@ -43,12 +43,11 @@ pub(super) async fn sessions(_: Reader, State(app): State<Arc<App>>) -> Json<Ses
 ///
 /// Server-sent events: `overview` has the document of `/api/overview`, at the beginning and after each check or change,
 /// at most one a second. A client that is slow misses those in between. `history` has an entry of `/api/history`, when
-/// it happens. The stream ends after less than five minutes,
-/// and clients connect anew.
-#[utoipa::path(get, path = "/api/events", tag = "overview", security(("token" = [])),
+/// it happens. The stream ends after less than five minutes, and clients connect anew.
+#[utoipa::path(get, path = "/api/events", tag = "overview", security((), ("token" = [])),
     responses(
-        (status = 200, description = "Events, until the client or `serve` ends", body = String,
-            content_type = "text/event-stream"),
+        (status = 200, description = "Events, until the client or `serve` ends; the `data` of each is a document",
+            body = inline(StreamEvent), content_type = "text/event-stream"),
         (status = 503, description = "Too many clients listen", body = Document,
             content_type = "application/problem+json",
             headers(("Retry-After" = u64, description = "When to come again, in seconds"))),
