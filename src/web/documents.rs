@@ -165,10 +165,10 @@ impl SystemHealth {
 }
 
 /// Keys of `show info`.
-pub(super) const CURRENT: &str = "CurrConns";
-pub(super) const TOTAL: &str = "CumConns";
-pub(super) const LIMIT: &str = "Maxconn";
-pub(super) const CONNECTION_RATE: &str = "ConnRate";
+const CURRENT: &str = "CurrConns";
+const TOTAL: &str = "CumConns";
+const LIMIT: &str = "Maxconn";
+const CONNECTION_RATE: &str = "ConnRate";
 const REQUESTS: &str = "CumReq";
 
 // --- HAProxy
@@ -230,6 +230,18 @@ pub(super) struct Connections {
     rate: Option<u64>,
     #[schema(required)]
     limit: Option<u64>,
+}
+
+impl Connections {
+    pub(super) fn of(reading: Option<&Reading>) -> Self {
+        let number = |key| reading.and_then(|reading| reading.number(key));
+        Self {
+            current: number(CURRENT),
+            total: number(TOTAL),
+            rate: number(CONNECTION_RATE),
+            limit: number(LIMIT),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -373,12 +385,7 @@ impl Metrics {
             (format!("{}/{}", server.backend, server.server), state)
         });
         Self {
-            connections: Connections {
-                current: number(CURRENT),
-                total: number(TOTAL),
-                rate: number(CONNECTION_RATE),
-                limit: number(LIMIT),
-            },
+            connections: Connections::of(reading),
             requests: Requests {
                 total: number(REQUESTS),
                 rate: reading.and_then(|reading| reading.request_rate),

@@ -6,8 +6,11 @@ use std::sync::LazyLock;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{
+    Components, ContentBuilder, Header, InfoBuilder, Object, OpenApi, Ref, RefOr, ResponseBuilder,
+};
 use utoipa::{IntoResponses, PartialSchema};
 
 use super::problem::{Document, PROBLEM_JSON};
@@ -18,12 +21,8 @@ pub(super) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let problem = ResponseBuilder::new()
-            .description("What is wrong, and what to do about it")
-            .content(PROBLEM_JSON, content)
-            .build();
-        [("default".to_owned(), problem.into())].into()
+        let answer = problem("What is wrong, and what to do about it").build();
+        [("default".to_owned(), answer.into())].into()
     }
 }
 
@@ -32,11 +31,6 @@ pub(super) struct Accepted;
 
 impl IntoResponses for Accepted {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let answer = |kind: &str, schema: &str, text: &str| {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
-            RefOr::from(ResponseBuilder::new().description(text).content(kind, content).build())
-        };
-        let problem = |text| answer(PROBLEM_JSON, "Problem", text);
         [
             ("202", answer("application/json", "JobAnswer", "It has begun")),
             ("403", problem("`serve` has no token, or knows no programs")),
@@ -45,9 +39,43 @@ impl IntoResponses for Accepted {
             ("429", problem("Too many actions are under way; `Retry-After` tells when to come again")),
             ("503", problem("The circuit is open; `Retry-After` tells for how long")),
         ]
-        .map(|(status, answer)| (status.to_owned(), answer))
+        .map(|(status, answer)| (status.to_owned(), answer.build().into()))
         .into()
     }
+}
+
+/// What may be said to those who change routes, when it was not done.
+pub(super) struct Unchanged;
+
+impl IntoResponses for Unchanged {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let seconds = Header::new(Object::with_type(Type::Integer));
+        [
+            ("400", problem("The host, the URL or the check is none")),
+            ("409", problem("The host is routed elsewhere, or the change is refused as things stand")),
+            ("412", problem("The table has another version")),
+            ("422", problem("HAProxy does not accept it, for these reasons")),
+            ("500", problem("HAProxy took neither this nor what was there before")),
+            ("501", problem("`serve` has no routes")),
+            ("502", problem("HAProxy did not take it, and has what was there before")),
+            (
+                "503",
+                problem("Others are changing routes, or HAProxy does not answer")
+                    .header("Retry-After", seconds),
+            ),
+        ]
+        .map(|(status, answer)| (status.to_owned(), answer.build().into()))
+        .into()
+    }
+}
+
+fn problem(text: &str) -> ResponseBuilder {
+    answer(PROBLEM_JSON, "Problem", text)
+}
+
+fn answer(kind: &str, schema: &str, text: &str) -> ResponseBuilder {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    ResponseBuilder::new().description(text).content(kind, content)
 }
 
 /// The document.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
-use super::documents::{CONNECTION_RATE, CURRENT, CircuitState, LIMIT, MAX_PROBLEMS, Status, TOTAL, Time};
+use super::documents::{CircuitState, Connections, MAX_PROBLEMS, Status, Time};
 use crate::agent::Hold;
 use crate::haproxy::AdminState;
 use crate::health::Health;
@@ -56,20 +56,7 @@ pub(super) struct HaproxyView {
     uptime: Option<u64>,
     #[schema(required)]
     last_check: Option<Time>,
-    connections: ConnectionsView,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct ConnectionsView {
-    #[schema(required)]
-    current: Option<u64>,
-    #[schema(required)]
-    total: Option<u64>,
-    /// In the last second.
-    #[schema(required)]
-    rate: Option<u64>,
-    #[schema(required)]
-    limit: Option<u64>,
+    connections: Connections,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -235,8 +222,7 @@ impl OverviewDocument {
 
 impl HaproxyView {
     fn of(address: String, health: &Health, now: Instant) -> Self {
-        let reading = health.reading.as_ref();
-        let number = |key| reading.and_then(|reading| reading.number(key));
+        let reading = health.reading.as_deref();
         let circuit = &health.circuit;
         Self {
             address,
@@ -248,12 +234,7 @@ impl HaproxyView {
             version: reading.and_then(|reading| reading.info.version.clone()),
             uptime: reading.and_then(|reading| reading.info.uptime),
             last_check: health.check.as_ref().map(|check| check.at.into()),
-            connections: ConnectionsView {
-                current: number(CURRENT),
-                total: number(TOTAL),
-                rate: number(CONNECTION_RATE),
-                limit: number(LIMIT),
-            },
+            connections: Connections::of(reading),
         }
     }
 }

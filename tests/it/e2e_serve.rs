@@ -152,6 +152,8 @@ fn prometheus_gets_what_promtool_finds_good() {
     let (_directory, haproxy, serve) = served(&[]);
     serve.expect_status("HEALTHY");
     haproxy.ask("set server app/web1 state drain");
+    // An answer counts those that were given before it.
+    serve.get("/metrics").expect(200);
     let metrics = eventually("the state of web1", || {
         let answer = serve.get("/metrics").expect(200);
         let line = "supervisor_haproxy_server_state{proxy=\"app\",server=\"web1\",state=\"DRAIN\"} 1\n";

@@ -18,7 +18,7 @@ use crate::web::changes::{Changed, Changes, Refused};
 use crate::web::documents::{
     HostName, IfKnown, IfMatch, IfNoneMatch, NewRoute, NewTarget, Route, RouteChange, RouteTable,
 };
-use crate::web::openapi::Problems;
+use crate::web::openapi::{Problems, Unchanged};
 use crate::web::preconditions::Preconditions;
 use crate::web::problem::{Document, Kind, Problem};
 
@@ -98,23 +98,7 @@ fn shown(preconditions: &Preconditions, tag: &str, document: impl IntoResponse) 
         (status = 200, description = "The host was routed so already", body = RouteChange),
         (status = 201, description = "It is in force", body = RouteChange,
             headers(("Location" = String, description = "The path of the route"))),
-        (status = 400, description = "The host, the URL or the check is none", body = Document,
-            content_type = "application/problem+json"),
-        (status = 409, description = "The host is routed elsewhere, or the change is refused", body = Document,
-            content_type = "application/problem+json"),
-        (status = 412, description = "The table has another version", body = Document,
-            content_type = "application/problem+json"),
-        (status = 422, description = "HAProxy does not accept it, for these reasons", body = Document,
-            content_type = "application/problem+json"),
-        (status = 500, description = "HAProxy took neither this nor what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 501, description = "`serve` has no routes", body = Document,
-            content_type = "application/problem+json"),
-        (status = 502, description = "HAProxy did not take it, and has what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Others are changing routes, or HAProxy does not answer", body = Document,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "When to come again, in seconds"))),
+        Unchanged,
         Problems))]
 pub(super) async fn add(
     _: Admin,
@@ -136,23 +120,7 @@ pub(super) async fn add(
         (status = 200, description = "It is in force", body = RouteChange),
         (status = 201, description = "It is in force, and the host was not routed before", body = RouteChange,
             headers(("Location" = String, description = "The path of the route"))),
-        (status = 400, description = "The host, the URL or the check is none", body = Document,
-            content_type = "application/problem+json"),
-        (status = 409, description = "The change is refused", body = Document,
-            content_type = "application/problem+json"),
-        (status = 412, description = "The table has another version", body = Document,
-            content_type = "application/problem+json"),
-        (status = 422, description = "HAProxy does not accept it, for these reasons", body = Document,
-            content_type = "application/problem+json"),
-        (status = 500, description = "HAProxy took neither this nor what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 501, description = "`serve` has no routes", body = Document,
-            content_type = "application/problem+json"),
-        (status = 502, description = "HAProxy did not take it, and has what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Others are changing routes, or HAProxy does not answer", body = Document,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "When to come again, in seconds"))),
+        Unchanged,
         Problems))]
 pub(super) async fn replace(
     _: Admin,
@@ -173,25 +141,9 @@ pub(super) async fn replace(
     params(HostName, IfMatch),
     responses(
         (status = 200, description = "It is in force", body = RouteChange),
-        (status = 400, description = "The host is none", body = Document,
-            content_type = "application/problem+json"),
         (status = 404, description = "The host is not routed", body = Document,
             content_type = "application/problem+json"),
-        (status = 409, description = "The change is refused", body = Document,
-            content_type = "application/problem+json"),
-        (status = 412, description = "The table has another version", body = Document,
-            content_type = "application/problem+json"),
-        (status = 422, description = "HAProxy does not accept it, for these reasons", body = Document,
-            content_type = "application/problem+json"),
-        (status = 500, description = "HAProxy took neither this nor what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 501, description = "`serve` has no routes", body = Document,
-            content_type = "application/problem+json"),
-        (status = 502, description = "HAProxy did not take it, and has what was there before", body = Document,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Others are changing routes, or HAProxy does not answer", body = Document,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "When to come again, in seconds"))),
+        Unchanged,
         Problems))]
 pub(super) async fn remove(
     _: Admin,
