@@ -24,7 +24,7 @@ use crate::history::{self, Book, HistoryError, Keeper};
 use crate::net::Endpoint;
 use crate::overview::{self, Observer};
 use crate::supervisor::{ProcessName, ServerUrl};
-use crate::web::{self, Keys, Listen, Secret, SecretError, Server, Telex};
+use crate::web::{self, Keys, Listen, Secret, SecretError, Server, Sources, Telex};
 
 /// Where the secrets may be, so that no list of processes shows them.
 const TOKEN: &str = "SUPERVISOR_HAPROXY_SERVE_TOKEN";
@@ -48,7 +48,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     if let Some(messages) = &mut messages {
         messages.book = Some(book.clone());
     }
-    web.history = Some(book.clone());
     let outbox = messages.map(Outbox::new);
     if let Some(outbox) = &outbox {
         health.listeners.extend(outbox.listener());
@@ -58,8 +57,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     }
     let monitor = Monitor::start(health)?;
     let desk = outbox.map(|outbox| outbox.start(&monitor.watch())).transpose()?;
-    let observer = Observer::start(observer_settings(args, programs, book), monitor.watch())?;
-    let server = Server::start(web, monitor.watch(), observer.watch())?;
+    let observer = Observer::start(observer_settings(args, programs, book.clone()), monitor.watch())?;
+    let sources = Sources { health: monitor.watch(), overview: observer.watch(), history: book };
+    let server = Server::start(web, sources)?;
     info!("serving at {}, about haproxy {}", server.address(), args.socket);
     notify(NotifyState::Ready);
     while !wait(&mut vigil, Instant::now() + HOUR)? {}
@@ -209,7 +209,6 @@ fn web_settings(args: &ServeArgs, listen: Listen, keys: Keys, haproxy: &Endpoint
         host: host_name(),
         haproxy: haproxy.to_string(),
         listener_metrics: None,
-        history: None,
         configuration: None,
         check_time: args.routes.change_timeout,
         routing: None,

@@ -13,7 +13,6 @@ use log::{error, info, warn};
 
 use super::programs::Past;
 use super::{Commands, Desk, Listener, News, Overview, ProgramChange, Sessions};
-use crate::agent::Circuit;
 use crate::control::{Errand, Site};
 use crate::haproxy::ServerRef;
 use crate::health::{self, Bell, Health};
@@ -227,9 +226,7 @@ impl Looks {
 
 /// Why HAProxy is not to be asked; the breaker is the monitor's, and there is no other.
 fn left_alone(health: &Health) -> Option<String> {
-    if health.circuit.circuit == Circuit::Closed {
-        return None;
-    }
+    health.circuit.allows().err()?;
     let why = health.check.as_ref().and_then(|check| check.error.clone());
     Some(why.unwrap_or_else(|| "HAProxy is left alone by the circuit breaker".into()))
 }

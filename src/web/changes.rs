@@ -37,7 +37,7 @@ pub(super) struct Changes {
     turn: Arc<Semaphore>,
     is_ending: AtomicBool,
     /// Where it is written down what became of changes.
-    book: Option<Book>,
+    book: Book,
 }
 
 /// A change that is in force.
@@ -61,7 +61,7 @@ pub(super) enum Refused {
 
 impl Changes {
     /// `stop` ends the programs that a change runs.
-    pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>, book: Option<Book>) -> Self {
+    pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>, book: Book) -> Self {
         routing.reach.stop = Arc::clone(stop);
         if Archive::at(&routing.setup.archive).is_cut_off() {
             warn!(
@@ -98,7 +98,7 @@ impl Changes {
             let changed = routing.change(&note, edit);
             drop(turn);
             tell(&note, &changed);
-            if let (Some(book), Some(entry)) = (book, entry(note, &changed)) {
+            if let Some(entry) = entry(note, &changed) {
                 book.record(entry);
             }
             changed

@@ -81,9 +81,8 @@ fn event(name: &'static str, document: &impl Serialize) -> Bytes {
 
 /// From now on, each entry of the history is an event. Nobody waits for that.
 pub(super) fn follow(app: &App) {
-    let Some(book) = &app.history else { return };
     let history = app.feed.history.clone();
-    book.subscribe(move |entries| {
+    app.history.subscribe(move |entries| {
         if history.receiver_count() > 0 {
             for entry in entries {
                 // The last client may have gone just now.

@@ -70,14 +70,23 @@ pub struct Settings {
     pub haproxy: String,
     /// Where the listener tells its metrics.
     pub listener_metrics: Option<PathBuf>,
-    /// What has changed so far.
-    pub history: Option<Book>,
     /// What HAProxy is started with, where that is known.
     pub configuration: Option<Configuration>,
     /// How long HAProxy may take to check it.
     pub check_time: Duration,
     /// The routes that may be read and changed, where there are some.
     pub routing: Option<Routing>,
+}
+
+/// What there is to tell.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// How HAProxy fares.
+    pub health: Arc<Watch>,
+    /// Programs beside their servers.
+    pub overview: Arc<OverviewWatch>,
+    /// What has changed so far.
+    pub history: Book,
 }
 
 /// What Telex is told of this program, and where its ticks go.
@@ -108,7 +117,7 @@ struct App {
     keys: Keys,
     telex: Option<Telex>,
     tallies: Option<Tallies>,
-    history: Option<Book>,
+    history: Book,
     /// Those who read the history now: what waits for the disk is not to take all threads.
     history_readers: Arc<Semaphore>,
     validator: Option<Validator>,
@@ -141,8 +150,9 @@ impl Ending {
 }
 
 impl App {
-    fn new(watch: Arc<Watch>, overview: Arc<OverviewWatch>, settings: Settings, ending: Ending) -> Self {
-        let book = settings.history.clone();
+    fn new(settings: Settings, sources: Sources, ending: Ending) -> Self {
+        let Sources { health: watch, overview, history } = sources;
+        let book = history.clone();
         let validator = settings.configuration.map(|configuration| {
             Validator::new(configuration, settings.check_time, Arc::clone(&ending.programs))
         });
@@ -151,7 +161,7 @@ impl App {
             keys: settings.keys,
             telex: settings.telex,
             tallies: settings.tallies,
-            history: settings.history,
+            history,
             history_readers: Arc::new(Semaphore::new(HISTORY_READERS)),
             validator,
             changes: settings.routing.map(|routing| Changes::new(routing, &ending.programs, book)),
@@ -199,7 +209,7 @@ pub struct Server {
 
 impl Server {
     /// Begins to serve. Fails where the address cannot be had.
-    pub fn start(settings: Settings, health: Arc<Watch>, overview: Arc<OverviewWatch>) -> io::Result<Self> {
+    pub fn start(settings: Settings, sources: Sources) -> io::Result<Self> {
         make_room(settings.max_connections)?;
         let listener = Listener::bind(&settings.listen, settings.socket_mode)?;
         let address = listener.address();
@@ -208,7 +218,7 @@ impl Server {
         let limits =
             Limits { connections: settings.max_connections, client_timeout: settings.client_timeout };
         let (stop, stopped) = watch::channel(false);
-        let app = Arc::new(App::new(health, overview, settings, Ending::new(stopped.clone())));
+        let app = Arc::new(App::new(settings, sources, Ending::new(stopped.clone())));
         events::follow(&app);
         let router = routes::router(Arc::clone(&app));
         let telling = {

@@ -1,6 +1,6 @@
 //! What clients are told when something is wrong: problem details (RFC 9457), of one list for all handlers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -158,6 +158,12 @@ pub(super) struct Document<'a> {
 }
 
 impl Problem {
+    /// HAProxy is left alone until then; where that is not known, for a moment.
+    pub(super) fn circuit_open(why: impl Into<String>, until: Option<Instant>) -> Self {
+        let rest = until.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
+        Kind::CircuitOpen.because(why).after(rest)
+    }
+
     pub(super) fn after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
     }

@@ -1,13 +1,12 @@
 //! What changes servers and programs: the operator's commands, run by [`crate::overview::Desk`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 
-use crate::agent::Circuit;
 use crate::overview::{Action, Declined, Job, Subject};
 use crate::web::App;
 use crate::web::auth::{Authorized, Reader};
@@ -130,12 +129,8 @@ fn begin(app: &App, action: Action, subject: Option<Subject>, client: &Client) -
 /// One breaker stands before all that is to do with HAProxy.
 fn refuse_while_open(app: &App) -> Result<(), Problem> {
     let health = app.watch.latest();
-    if health.circuit.circuit == Circuit::Closed {
-        return Ok(());
-    }
-    let why = health.check.as_ref().and_then(|check| check.error.clone()).unwrap_or_default();
-    let rest = health.circuit.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
-    Err(Kind::CircuitOpen.because(why).after(rest.unwrap_or(Duration::from_secs(1))))
+    let why = || health.check.as_ref().and_then(|check| check.error.clone()).unwrap_or_default();
+    health.circuit.allows().map_err(|until| Problem::circuit_open(why(), until))
 }
 
 fn accepted(job: Job) -> (StatusCode, Json<JobAnswer>) {

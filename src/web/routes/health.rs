@@ -1,7 +1,6 @@
 //! How HAProxy fares, for people and for those who ask whether this program is to get requests.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -106,7 +105,7 @@ fn unavailable(health: &Health) -> Problem {
     let why = health.check.as_ref().and_then(|check| check.error.clone());
     let why = why.unwrap_or_else(|| "HAProxy was not asked yet".into());
     match health.circuit.retry_at {
-        Some(at) => Kind::CircuitOpen.because(why).after(at.saturating_duration_since(Instant::now())),
+        Some(at) => Problem::circuit_open(why, Some(at)),
         None => Kind::Unavailable.because(why).after(std::time::Duration::from_secs(1)),
     }
 }

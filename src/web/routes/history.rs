@@ -46,10 +46,10 @@ pub(super) async fn history(
 ) -> Result<Json<History>, Problem> {
     let query = parse(query.as_deref().unwrap_or_default())
         .map_err(|problem| Kind::Http(StatusCode::BAD_REQUEST).because(problem))?;
-    let Some(book) = app.history.clone() else { return Ok(Json(Vec::new().into())) };
     let unavailable = |why: String| Kind::Http(StatusCode::SERVICE_UNAVAILABLE).because(why);
     let permit = Arc::clone(&app.history_readers).acquire_owned().await;
     let permit = permit.map_err(|error| unavailable(error.to_string()))?;
+    let book = app.history.clone();
     let read = spawn_blocking(move || {
         // With it, as a client that goes away does not end the reading.
         let _permit = permit;

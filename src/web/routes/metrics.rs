@@ -16,7 +16,6 @@ use tokio::task::spawn_blocking;
 
 use crate::alerts::Tallies;
 use crate::health::write_own;
-use crate::history::Book;
 use crate::sinks::{MetricKind, write_family, write_label, write_sample};
 use crate::web::App;
 use crate::web::exposition::{open_metrics, wants_open_metrics};
@@ -107,7 +106,7 @@ fn write_history(app: &App, out: &mut Vec<u8>) {
     const ENTRIES: &str = "supervisor_haproxy_history_entries_total";
     const WAITING: &str = "supervisor_haproxy_history_waiting_entries";
     const FAILURES: &str = "supervisor_haproxy_history_write_failures_total";
-    let Some(tally) = app.history.as_ref().and_then(Book::tally) else { return };
+    let Some(tally) = app.history.tally() else { return };
     write_family(out, ENTRIES, MetricKind::Counter, "Entries of the history by what became of them.");
     for (result, count) in [("written", tally.written), ("lost", tally.lost)] {
         let mut label = String::new();

@@ -239,8 +239,7 @@ fn missing(host: &Host) -> Problem {
 }
 
 fn left_alone(until: Option<Instant>) -> Problem {
-    let pause = until.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
-    Kind::CircuitOpen.because("HAProxy does not answer, and is left alone for a while").after(pause)
+    Problem::circuit_open("HAProxy does not answer, and is left alone for a while", until)
 }
 
 fn problem(refused: Refused) -> Problem {
