@@ -41,6 +41,7 @@ mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_commands;
 mod manual;
+mod nagios;
 #[cfg(not(feature = "kafka"))]
 mod no_kafka;
 #[cfg(not(feature = "web"))]
