@@ -179,7 +179,7 @@ _supervisor__haproxy() {
             return 0
             ;;
         supervisor__subcmd__haproxy__subcmd__check)
-            opts="-c -h --json --nagios --spool --warning --critical --warning-age --critical-age --allow-quarantine --configuration --listener --socket --map --supervisor-url --help"
+            opts="-c -h --json --nagios --spool --serve --warning --critical --warning-age --critical-age --allow-quarantine --configuration --listener --socket --map --supervisor-url --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,6 +190,10 @@ _supervisor__haproxy() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --serve)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --warning)

@@ -19,6 +19,7 @@ use crate::supervisor::{self, Call, ProcessInfo};
 const NAGIOS_UNKNOWN: u8 = 3;
 /// What Nagios's line is about.
 const HAPROXY: &str = "HAPROXY";
+pub(super) const SERVE: &str = "SERVE";
 pub(super) const SPOOL: &str = "SPOOL";
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
@@ -26,8 +27,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         Ok(report) => Ok(report.print(args)),
         Err(failure) if args.nagios => {
             let (_, problems) = failure.parts();
-            let service = if args.spool.is_some() { SPOOL } else { HAPROXY };
-            Screen::new().line(format!("{service} UNKNOWN - {}", one_line(&problems.join("; "))));
+            Screen::new().line(format!("{} UNKNOWN - {}", service(args), one_line(&problems.join("; "))));
             Ok(NAGIOS_UNKNOWN)
         }
         Err(failure) => Err(failure),
@@ -57,9 +57,18 @@ pub(super) struct Count {
 }
 
 fn examine(args: &CheckArgs) -> Result<Report, Failure> {
-    match &args.spool {
-        Some(spool) => super::check_spool::examine(spool, &args.limits),
-        None => examine_servers(args),
+    match (&args.spool, &args.serve) {
+        (Some(spool), _) => super::check_spool::examine(spool, &args.limits),
+        (_, Some(address)) => super::check_serve::examine(address),
+        _ => examine_servers(args),
+    }
+}
+
+fn service(args: &CheckArgs) -> &'static str {
+    match (&args.spool, &args.serve) {
+        (Some(_), _) => SPOOL,
+        (_, Some(_)) => SERVE,
+        _ => HAPROXY,
     }
 }
 

@@ -363,6 +363,14 @@ pub(super) struct CheckArgs {
     )]
     pub(super) spool: Option<PathBuf>,
 
+    /// Ask this `serve` whether it answers, as http://127.0.0.1:8000, and look at nothing else
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["spool", "configuration", "listener", "socket", "map", "supervisor_url"]
+    )]
+    pub(super) serve: Option<String>,
+
     #[command(flatten)]
     pub(super) limits: QueueArgs,
 

@@ -31,6 +31,8 @@ mod e2e_routes;
 mod e2e_serve;
 mod faults;
 #[cfg(feature = "web")]
+mod grafana;
+#[cfg(feature = "web")]
 mod history;
 #[cfg(feature = "web")]
 mod hostile_http;

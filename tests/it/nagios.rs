@@ -10,6 +10,8 @@ use supervisor_haproxy::stats::Spool;
 
 use crate::recipes::{read, words};
 use crate::support::{Daemon, Pipeline, Run, Sink, eventually};
+#[cfg(feature = "web")]
+use crate::support::{Running, free_port};
 
 /// A spool that got snapshots so many seconds ago.
 struct World {
@@ -159,6 +161,32 @@ fn an_old_queue_is_critical_until_process_has_taken_it() {
         );
         (run.code == 0 && run.out.contains("'waiting'=0;")).then_some(())
     });
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn a_serve_that_answers_is_ok_and_one_that_is_gone_is_critical() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}/"));
+    let words = ["serve", "--listen", &listen, "--socket", "/nowhere.sock", "--history", "off"];
+    let serve = Running::start(directory.path(), &words);
+    let check =
+        |options: &[&str]| Run::of(directory.path(), &[&["check", "--serve", &url], options].concat());
+    // That HAProxy does not answer is another matter.
+    eventually("an answer", || (check(&[]).code == 0).then_some(()));
+    let run = check(&["--nagios"]).expect(0);
+    let shown = format!("SERVE OK - http://127.0.0.1:{port} answers | 'time'=");
+    assert!(line(&run).starts_with(&shown), "{run:?}");
+    drop(serve);
+    let run = check(&["--nagios"]).expect(2);
+    let shown = format!("SERVE CRITICAL - serve: http://127.0.0.1:{port}/healthz: ");
+    assert!(line(&run).starts_with(&shown) && line(&run).contains("Connection refused"), "{run:?}");
+    let run = Run::of(directory.path(), &["check", "--nagios", "--serve", "127.0.0.1:8000"]).expect(3);
+    assert_eq!(
+        line(&run),
+        "SERVE UNKNOWN - --serve 127.0.0.1:8000: expected `http://HOST:PORT/PATH` or `https://HOST:PORT/PATH`"
+    );
 }
 
 // --- the definitions
