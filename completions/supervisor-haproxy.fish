@@ -159,7 +159,7 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand re
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -s h -l help -d 'Print help'
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l spool -d 'Look at this spool of the statistics, and at nothing else: what waits in it and for how long, and what was set aside' -r -f -a "(__fish_complete_directories)"
-complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l serve -d 'Ask this `serve` whether it answers, as http://127.0.0.1:8000, and look at nothing else' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l serve -d 'Ask the `serve` at http://HOST:PORT whether it answers, and look at nothing else' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l warning -d 'With --spool: a warning where more snapshots wait' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l critical -d 'With --spool: it is critical where more snapshots wait' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l warning-age -d 'With --spool: a warning where the oldest waits for longer, or none has come or gone for longer' -r

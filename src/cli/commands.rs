@@ -363,7 +363,7 @@ pub(super) struct CheckArgs {
     )]
     pub(super) spool: Option<PathBuf>,
 
-    /// Ask this `serve` whether it answers, as http://127.0.0.1:8000, and look at nothing else
+    /// Ask the `serve` at http://HOST:PORT whether it answers, and look at nothing else
     #[arg(
         long,
         value_name = "URL",

@@ -12,6 +12,8 @@
 
 mod command_line;
 #[cfg(feature = "web")]
+mod containers;
+#[cfg(feature = "web")]
 mod dashboard;
 mod delivery;
 mod e2e;
@@ -36,6 +38,7 @@ mod grafana;
 mod history;
 #[cfg(feature = "web")]
 mod hostile_http;
+mod housekeeping;
 #[cfg(feature = "web")]
 mod http_page;
 #[cfg(feature = "kafka")]

@@ -232,19 +232,19 @@ fn nagios_runs_commands_that_there_are() {
 fn icinga_passes_options_that_there_are() {
     let text = read("contrib/nagios/icinga2.conf");
     let options = Regex::new("\"(--[a-z-]+)\" =").unwrap();
+    let names = Regex::new("\"\\$([a-z_]+)\\$\"").unwrap();
     let objects: Vec<&str> = text.split("\nobject CheckCommand ").skip(1).collect();
     assert_eq!(objects.len(), 2);
     for object in objects {
         let mut command = "supervisor-haproxy check --nagios".to_owned();
         for option in options.captures_iter(object.split("\napply ").next().unwrap()) {
-            command += &format!(" {} 9000", &option[1]);
+            command += &[" ", &option[1], " 9000"].concat();
         }
         assert!(command.contains(" 9000"), "{object}");
         if let Err(error) = Args::try_parse_from(words(&command)) {
             panic!("{command}\n{error}");
         }
         // What is asked for is what the command line has as a variable.
-        let names = Regex::new("\"\\$([a-z_]+)\\$\"").unwrap();
         assert!(
             names.captures_iter(object).all(|name| name[1].starts_with("supervisor_haproxy_")),
             "{object}"
