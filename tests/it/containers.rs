@@ -73,8 +73,9 @@ fn the_image_has_the_program_only_runs_as_nobody_and_tells_its_health() {
     let serve = Container::start(&["--health-interval", "1s", image, "serve", "--socket", "/nowhere.sock"]);
     eventually("its health", || (serve.inspect("{{.State.Health.Status}}") == "healthy").then_some(()));
     assert_eq!(serve.inspect("{{.Config.User}}"), "65532:65532");
-    let process = say("docker", &["top", &serve.0, "-o", "pid,uid,args"]);
-    assert!(process.contains(" 65532 /supervisor-haproxy serve "), "{process}");
+    let processes = say("docker", &["top", &serve.0, "-o", "pid,uid,args"]);
+    let process: Vec<&str> = processes.lines().nth(1).unwrap().split_whitespace().skip(1).collect();
+    assert_eq!(process[..3], ["65532", "/supervisor-haproxy", "serve"], "{processes}");
     let list = say("sh", &["-c", &format!("docker export {} | tar -t", serve.0)]);
     // Docker brings its own: names of the container, and places for the kernel's file systems.
     let dockers = ["dev/", "etc/", "proc/", "sys/", ".dockerenv"];
@@ -175,6 +176,11 @@ fn one_command_brings_up_all_there_is_to_try_and_another_takes_it_away() {
     eventually("all three web servers", || {
         seen.extend(visited(site));
         (seen.len() == 3).then_some(())
+    });
+    eventually("all to agree", || {
+        let all = ask(8000, "GET", "/api/overview")?.json()["servers"].clone();
+        let all = all.as_array()?;
+        (all.len() == 3 && all.iter().all(|server| server["agrees"] == true)).then_some(())
     });
     // A program that is stopped is out of traffic.
     Everything::apps("supervisorctl stop web2");
