@@ -89,8 +89,8 @@ fn the_image_has_the_program_only_runs_as_nobody_and_tells_its_health() {
         "supervisor-haproxy",
     ];
     assert_eq!(own, BTreeSet::from(expected));
-    let end = say("docker", &["stop", "--time", "20", &serve.0]);
-    assert_eq!((end.trim_end(), &*serve.inspect("{{.State.ExitCode}}")), (&*serve.0, "0"));
+    say("docker", &["stop", &serve.0]);
+    assert_eq!(serve.inspect("{{.State.ExitCode}}"), "0", "it has ended by itself");
 }
 
 // --- all of it
