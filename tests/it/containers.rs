@@ -219,12 +219,14 @@ fn one_command_brings_up_all_there_is_to_try_and_another_takes_it_away() {
 
 // --- Ansible
 
-/// A Debian with supervisord and Ansible, without a network.
+/// A Debian with supervisord and Ansible, without a network, and with a stand-in for systemd.
 fn debian() -> Container {
     let image = say(Path::new(ROOT).join("docker/stage"), &[]);
     let packages = format!("{}:/packages:ro", directory().display());
     let role = format!("{ROOT}/contrib/ansible:/ansible:ro");
-    let options = ["--volume", &packages, "--volume", &role, image.trim_end(), "sleep", "1000"];
+    let systemctl = format!("{ROOT}/tests/data/systemctl:/usr/bin/systemctl:ro");
+    let volumes = ["--volume", &packages, "--volume", &role, "--volume", &systemctl];
+    let options = [&volumes[..], &[image.trim_end(), "sleep", "1000"]].concat();
     let debian = Container::start(&options);
     debian.sh("supervisord --configuration /etc/supervisor/supervisord.conf");
     debian
@@ -242,6 +244,8 @@ const PLAY: &str = r#"
         pull: {socket-dir: /run/haproxy, pull-interval: 7}
         graphite: {server: graphite.example.com, port: 2003}
       supervisor_haproxy_serve: {LISTEN: "127.0.0.1:8000"}
+  vars:
+    ansible_service_mgr: systemd
 "#;
 
 /// Runs the play with these variables.
@@ -279,9 +283,16 @@ fn installs(debian: &Container, variable: &str, ending: &str, program: &str) {
     assert!(debian.sh(&format!("{program} pull --print-conf")).contains("pull-interval = 7\n"));
     let options = debian.sh("cat /etc/default/supervisor-haproxy-serve");
     assert!(options.ends_with("\nSUPERVISOR_HAPROXY_SERVE_LISTEN=127.0.0.1:8000\n"), "{options}");
+    let units = debian.sh("cat /units/log");
+    for unit in ["pull", "process", "serve"] {
+        for verb in ["enable", "start"] {
+            assert!(units.contains(&format!("{verb} supervisor-haproxy-{unit}\n")), "{units}");
+        }
+    }
     let pid = debian.sh("supervisorctl pid haproxy");
     assert_eq!(changed(&play(debian, &variables)), 0, "the second run");
     assert_eq!(debian.sh("supervisorctl pid haproxy"), pid, "nothing is restarted for nothing");
+    assert_eq!(debian.sh("cat /units/log"), units, "nor units");
 }
 
 #[test]
