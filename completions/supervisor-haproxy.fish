@@ -158,6 +158,13 @@ complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand re
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l map -d 'Which program stands for which server, as the listener\'s PROGRAM; may be repeated' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -l supervisor-url -d 'supervisord\'s server: unix:///PATH or http://[USER:PASSWORD@]HOST:PORT' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand release" -s h -l help -d 'Print help'
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l spool -d 'Look at this spool of the statistics, and at nothing else: what waits in it and for how long, and what was set aside' -r -f -a "(__fish_complete_directories)"
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l serve -d 'Ask the `serve` at http://HOST:PORT whether it answers, and look at nothing else' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l warning -d 'With --spool: a warning where more snapshots wait' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l critical -d 'With --spool: it is critical where more snapshots wait' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l warning-age -d 'With --spool: a warning where the oldest waits for longer, or none has come or gone for longer' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l critical-age -d 'With --spool: it is critical where that lasts for longer than this' -r
+complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l allow-quarantine -d 'With --spool: a warning where more snapshots lie in quarantine' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -s c -l configuration -d 'supervisord\'s configuration; otherwise where supervisorctl looks for it' -r -F
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l listener -d 'Which [eventlistener:NAME] is meant, where several run this program' -r
 complete -c supervisor-haproxy -n "__fish_supervisor_haproxy_using_subcommand check" -l socket -d 'HAProxy\'s admin socket, as the listener\'s SOCKET; several, separated by commas' -r

@@ -1,5 +1,7 @@
 //! `check`: the doctor.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -15,26 +17,62 @@ use crate::supervisor::{self, Call, ProcessInfo};
 
 /// Nagios's exit code for what cannot be told.
 const NAGIOS_UNKNOWN: u8 = 3;
+/// What Nagios's line is about.
+const HAPROXY: &str = "HAPROXY";
+pub(super) const SERVE: &str = "SERVE";
+pub(super) const SPOOL: &str = "SPOOL";
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     match examine(args) {
         Ok(report) => Ok(report.print(args)),
         Err(failure) if args.nagios => {
             let (_, problems) = failure.parts();
-            Screen::new().line(format!("HAPROXY UNKNOWN - {}", one_line(&problems.join("; "))));
+            Screen::new().line(format!("{} UNKNOWN - {}", service(args), one_line(&problems.join("; "))));
             Ok(NAGIOS_UNKNOWN)
         }
         Err(failure) => Err(failure),
     }
 }
 
-struct Report {
-    findings: Vec<Finding>,
-    /// Servers in all, that serve, that are drained, in maint, held, and that do not agree.
-    counts: [(&'static str, usize); 6],
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// What it is about, in Nagios's line.
+    pub(super) service: &'static str,
+    /// What that line says where nothing is wrong.
+    pub(super) summary: String,
+    pub(super) findings: Vec<Finding>,
+    pub(super) counts: Vec<Count>,
+}
+
+/// A figure, for programs.
+#[derive(Debug)]
+pub(super) struct Count {
+    pub(super) name: &'static str,
+    pub(super) value: u64,
+    /// `s`, or nothing.
+    pub(super) unit: &'static str,
+    /// Above which there is a warning, and above which it is critical.
+    pub(super) limits: [Option<u64>; 2],
 }
 
 fn examine(args: &CheckArgs) -> Result<Report, Failure> {
+    match (&args.spool, &args.serve) {
+        (Some(spool), _) => super::check_spool::examine(spool, &args.limits),
+        (_, Some(address)) => super::check_serve::examine(address),
+        _ => examine_servers(args),
+    }
+}
+
+fn service(args: &CheckArgs) -> &'static str {
+    match (&args.spool, &args.serve) {
+        (Some(_), _) => SPOOL,
+        (_, Some(_)) => SERVE,
+        _ => HAPROXY,
+    }
+}
+
+fn examine_servers(args: &CheckArgs) -> Result<Report, Failure> {
     let Found { site, listener } = site::find(&args.site)?;
     let mut errand = Errand::new(site, super::hold::who(), None)?;
     let mut findings = vec![supervisord(&mut errand)?];
@@ -60,7 +98,8 @@ fn examine(args: &CheckArgs) -> Result<Report, Failure> {
     let members = roster.select(&[Target::all()]).unwrap_or_default();
     let standings = standings(&roster, &members, &site.actions, sight, &errand.owners());
     findings.extend(judge_servers(&standings, site.gate));
-    Ok(Report { findings, counts: counts(&standings) })
+    let summary = format!("{} servers agree with their programs", standings.len());
+    Ok(Report { service: HAPROXY, summary, findings, counts: counts(&standings) })
 }
 
 fn supervisord(errand: &mut Errand) -> Result<Finding, Failure> {
@@ -106,17 +145,28 @@ fn haproxy_findings(errand: &mut Errand, haproxy: usize) -> Result<Vec<Finding>,
     Ok(findings)
 }
 
-fn counts(standings: &[Standing<'_>]) -> [(&'static str, usize); 6] {
+/// Servers in all, that serve, that are drained, in maint, held, and that do not agree.
+fn counts(standings: &[Standing<'_>]) -> Vec<Count> {
     let count = |is_so: &dyn Fn(&Standing<'_>) -> bool| standings.iter().filter(|one| is_so(one)).count();
     let held = |state: Held| move |one: &Standing<'_>| one.seen.is_some_and(|seen| seen.held == state);
-    [
+    let counts = [
         ("servers", standings.len()),
         ("up", count(&|one| one.seen.is_some_and(Seen::is_serving))),
         ("drain", count(&held(Held::Drain))),
         ("maint", count(&held(Held::Maint))),
         ("held", count(&|one| one.hold.is_some())),
         ("disagree", count(&|one| one.accord != Accord::Agrees)),
-    ]
+    ];
+    counts.map(|(name, value)| Count { name, value: value as u64, unit: "", limits: [None; 2] }).into()
+}
+
+impl fmt::Display for Count {
+    /// `'label'=value[UOM];[warn];[crit]` of the Monitoring Plugins Development Guidelines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'={}{}", self.name, self.value, self.unit)?;
+        let limits = self.limits.iter().flatten();
+        limits.into_iter().try_for_each(|limit| write!(f, ";{limit}"))
+    }
 }
 
 impl Report {
@@ -155,7 +205,7 @@ impl Report {
             json!({ "level": level.word(), "subject": subject, "text": text })
         });
         let counts: serde_json::Map<String, Value> =
-            self.counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            self.counts.iter().map(|count| (count.name.to_owned(), json!(count.value))).collect();
         json!({ "level": self.worst().word(), "findings": findings.collect::<Vec<_>>(), "counts": counts })
     }
 
@@ -171,15 +221,15 @@ impl Report {
         let bad: Vec<&Finding> =
             self.findings.iter().filter(|finding| worst > Level::Ok && finding.level == worst).collect();
         let text = match bad.first() {
-            None => format!("{} servers agree with their programs", self.counts[0].1),
+            None => self.summary.clone(),
             Some(first) => {
                 let more =
                     if bad.len() > 1 { format!(" (and {} more)", bad.len() - 1) } else { String::new() };
                 format!("{}: {}{more}", first.subject, first.text)
             }
         };
-        let data: Vec<String> = self.counts.iter().map(|(name, count)| format!("'{name}'={count}")).collect();
-        format!("HAPROXY {word} - {} | {}", one_line(&text), data.join(" "))
+        let data: Vec<String> = self.counts.iter().map(ToString::to_string).collect();
+        format!("{} {word} - {} | {}", self.service, one_line(&text), data.join(" "))
     }
 }
 

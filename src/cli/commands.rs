@@ -353,8 +353,53 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     pub(super) nagios: bool,
 
+    /// Look at this spool of the statistics, and at nothing else: what waits in it and for how long, and what was set
+    /// aside
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        conflicts_with_all = ["configuration", "listener", "socket", "map", "supervisor_url"]
+    )]
+    pub(super) spool: Option<PathBuf>,
+
+    /// Ask the `serve` at http://HOST:PORT whether it answers, and look at nothing else
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["spool", "configuration", "listener", "socket", "map", "supervisor_url"]
+    )]
+    pub(super) serve: Option<String>,
+
+    #[command(flatten)]
+    pub(super) limits: QueueArgs,
+
     #[command(flatten)]
     pub(super) site: SiteArgs,
+}
+
+/// The defaults are 5 and 30 minutes of pulls each ten seconds; the spool takes an hour of them.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct QueueArgs {
+    /// With --spool: a warning where more snapshots wait
+    #[arg(long, value_name = "N", default_value = "30", requires = "spool")]
+    pub(super) warning: usize,
+
+    /// With --spool: it is critical where more snapshots wait
+    #[arg(long, value_name = "N", default_value = "180", requires = "spool")]
+    pub(super) critical: usize,
+
+    /// With --spool: a warning where the oldest waits for longer, or none has come or gone for longer
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = duration, requires = "spool")]
+    pub(super) warning_age: Duration,
+
+    /// With --spool: it is critical where that lasts for longer than this
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = duration, requires = "spool")]
+    pub(super) critical_age: Duration,
+
+    /// With --spool: a warning where more snapshots lie in quarantine
+    #[arg(long, value_name = "N", default_value = "0", requires = "spool")]
+    pub(super) allow_quarantine: usize,
 }
 
 /// Texts, so that all that is wrong with them is told at once.

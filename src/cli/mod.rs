@@ -3,6 +3,8 @@
 
 mod args;
 mod check;
+mod check_serve;
+mod check_spool;
 mod commands;
 mod config;
 mod delivering;

@@ -86,7 +86,7 @@ const MARKS: &str = ".taken";
 /// Snapshots of one second. More of them would be no clock that was set back.
 const MAX_NUMBER: u32 = 1000;
 
-fn system(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> SpoolError {
+pub(super) fn system(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> SpoolError {
     let path = path.to_owned();
     move |source| SpoolError::System { path, what, source }
 }
@@ -248,7 +248,7 @@ pub(super) fn read_name(name: &str) -> Option<(u64, u32)> {
     if digits(time) && digits(number) { Some((time.parse().ok()?, number.parse().ok()?)) } else { None }
 }
 
-fn snapshots(directory: &Path) -> Result<Vec<Snapshot>, SpoolError> {
+pub(super) fn snapshots(directory: &Path) -> Result<Vec<Snapshot>, SpoolError> {
     let refused = || system(directory, "cannot be read");
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(refused())? {

@@ -60,8 +60,20 @@ fn the_page_names_no_option_that_there_is_not() {
     let known: BTreeSet<String> =
         arguments.filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
     // Of other commands, the listener, Docker and the shells of others.
-    let others =
-        ["help", "json", "force", "metrics-file", "rm", "network", "volume"].map(str::to_owned).into();
+    let others = [
+        "help",
+        "json",
+        "force",
+        "metrics-file",
+        "rm",
+        "network",
+        "volume",
+        "group-add",
+        "serve",
+        "no-healthcheck",
+    ]
+    .map(str::to_owned)
+    .into();
     let told = found("(?:^|[ `(])--([a-z-]+)", &read(PAGE));
     let unknown: Vec<_> = told.difference(&known.union(&others).cloned().collect()).cloned().collect();
     assert_eq!(unknown, Vec::<String>::new());

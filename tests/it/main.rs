@@ -12,6 +12,8 @@
 
 mod command_line;
 #[cfg(feature = "web")]
+mod containers;
+#[cfg(feature = "web")]
 mod dashboard;
 mod delivery;
 mod e2e;
@@ -31,9 +33,12 @@ mod e2e_routes;
 mod e2e_serve;
 mod faults;
 #[cfg(feature = "web")]
+mod grafana;
+#[cfg(feature = "web")]
 mod history;
 #[cfg(feature = "web")]
 mod hostile_http;
+mod housekeeping;
 #[cfg(feature = "web")]
 mod http_page;
 #[cfg(feature = "kafka")]
@@ -41,6 +46,7 @@ mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_commands;
 mod manual;
+mod nagios;
 #[cfg(not(feature = "kafka"))]
 mod no_kafka;
 #[cfg(not(feature = "web"))]

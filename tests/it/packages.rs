@@ -30,7 +30,7 @@ const NAMES: [&str; 6] = [
     "supervisor-haproxy",
 ];
 
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     let named = std::env::var_os(VARIABLE).map(PathBuf::from);
     named.unwrap_or_else(|| panic!("{VARIABLE} names no directory of packages; packaging/build makes one"))
 }
@@ -41,7 +41,7 @@ fn names(directory: &Path) -> BTreeSet<String> {
 }
 
 /// The one package with this ending.
-fn package(ending: &str) -> PathBuf {
+pub(crate) fn package(ending: &str) -> PathBuf {
     let all = names(&directory());
     let found: Vec<&String> = all.iter().filter(|name| name.ends_with(ending)).collect();
     let [name] = found[..] else { panic!("one `*{ending}` is expected in {all:?}") };
@@ -50,7 +50,7 @@ fn package(ending: &str) -> PathBuf {
 
 /// What a command prints on stdout, which must end well.
 #[track_caller]
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -59,11 +59,11 @@ fn run(command: &mut Command) -> String {
 }
 
 #[track_caller]
-fn say(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
+pub(crate) fn say(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     run(Command::new(program).args(arguments))
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -390,7 +390,7 @@ fn a_buildout_with_the_listener_as_a_plugin_keeps_haproxy_in_step() {
 // --- the static program
 
 /// The tarball, unpacked.
-fn tarball() -> (TempDir, PathBuf) {
+pub(crate) fn tarball() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     run(Command::new("tar").arg("-xf").arg(package("-linux.tar.gz")).arg("-C").arg(directory.path()));
     let root = directory.path().join(format!("supervisor-haproxy-{VERSION}-x86_64-linux"));
