@@ -103,9 +103,7 @@ impl Checked {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
+    use super::super::played::write_script;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
@@ -119,8 +117,7 @@ mod tests {
     fn played(script: &str) -> Result<Checked, CheckFault> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("haproxy");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&path, script);
         check(path.to_str().unwrap())
     }
 

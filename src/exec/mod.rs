@@ -3,6 +3,8 @@
 
 mod check;
 mod child;
+#[cfg(test)]
+pub(crate) mod played;
 
 pub use check::{CheckFault, Checked, Configuration};
 pub use child::{ChildFault, Ended, Patience, run, run_telling};

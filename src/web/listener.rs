@@ -137,6 +137,10 @@ fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+
     use super::*;
 
     fn read(text: &str) -> Result<(String, bool), ListenError> {
@@ -169,7 +173,9 @@ mod tests {
     fn only_a_socket_that_nobody_listens_at_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        drop(UnixListener::bind(&path).unwrap());
+        // One that never listens: a child that another test starts meanwhile has it until its exec.
+        let silent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(silent.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
         let listen = Listen::Unix(path.clone());
         let listener = Listener::bind(&listen, 0o600).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -57,19 +57,17 @@ impl Validator {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::exec::played::write_script;
 
     #[test]
     fn of_many_who_ask_at_once_the_second_has_it_run_for_all_others() {
         let directory = tempfile::tempdir().unwrap();
         let (program, gate) = (directory.path().join("haproxy"), directory.path().join("gate"));
         nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let script =
-            format!("#!/bin/sh\necho run >> {0}/runs; read line < {0}/gate\n", directory.path().display());
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let script = format!("echo run >> {0}/runs; read line < {0}/gate", directory.path().display());
+        write_script(&program, &script);
         let validator = Validator::new(
             Configuration { program, files: Vec::new() },
             Duration::from_secs(60),

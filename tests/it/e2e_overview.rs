@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, BINARY, DEADLINE, Program, Running, Serve, TOKEN, World, eventually, for_a_while, free_port,
+    Answer, BINARY, DEADLINE, Program, Running, Serve, TOKEN, World, copy_program, eventually, for_a_while,
+    free_port,
 };
 
 /// `serve` that knows the world's programs.
@@ -345,7 +346,7 @@ fn an_upgrade_of_the_file_does_not_change_what_runs() {
     let world = World::idle(&["web1"]);
     world.expect_running("web1");
     let program = world.directory().join("supervisor-haproxy");
-    std::fs::copy(BINARY, &program).unwrap();
+    copy_program(BINARY.as_ref(), &program);
     let conf = world.directory().join("supervisord.conf").display().to_string();
     let socket = &world.haproxy.socket;
     let serve = Serve::start_of(&program, world.directory(), socket, &["--supervisor-conf", &conf], &[]);

@@ -11,7 +11,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Act, BINARY, Disk, FakeHaproxy, Run, Running, Serve, TOKEN, eventually, survey};
+use crate::support::{
+    Act, BINARY, Disk, FakeHaproxy, Run, Running, Serve, TOKEN, copy_program, eventually, survey,
+};
 
 struct World {
     directory: TempDir,
@@ -269,11 +271,9 @@ fn killed_at_any_moment_it_keeps_what_it_had() {
 fn as_nobody(world: &World, words: &[&str]) -> Output {
     let binary = world.path("program");
     if !binary.exists() {
-        fs::copy(BINARY, &binary).unwrap();
+        copy_program(BINARY.as_ref(), &binary);
     }
-    for path in [world.here(), &*binary] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    fs::set_permissions(world.here(), fs::Permissions::from_mode(0o755)).unwrap();
     let sudo: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["sudo", "-n"] };
     let change = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let all = [sudo, &change, &[binary.to_str().unwrap()], words].concat();

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use supervisor_haproxy::cli::Args;
 use tempfile::TempDir;
 
-use crate::support::{BINARY, Haproxy, Program, World, eventually, free_port};
+use crate::support::{BINARY, Haproxy, Program, World, copy_program, eventually, free_port, write_script};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const VARIABLE: &str = "SUPERVISOR_HAPROXY_PACKAGES";
@@ -317,11 +317,10 @@ fn a_wheel_that_is_built_here_is_for_machines_like_this_one() {
     let environment = Environment::with(&["hatchling"]);
     let cargo = environment.path("bin/cargo");
     let script = format!(
-        "#!/bin/sh\necho \"$PWD $*\" >&2\necho '{{\"executable\":null}}'\necho '{{\"executable\":\"{BINARY}\"}}'\n\
-         echo '{{\"reason\":\"build-finished\"}}'\n"
+        "echo \"$PWD $*\" >&2\necho '{{\"executable\":null}}'\necho '{{\"executable\":\"{BINARY}\"}}'\n\
+         echo '{{\"reason\":\"build-finished\"}}'"
     );
-    fs::write(&cargo, script).unwrap();
-    fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&cargo, &script);
     let out = environment.path("out");
     let output = build(&environment, "wheel", &out, &[("PATH", text(&environment.path("bin")))]);
     let called = format!("{} build --release --locked --bin supervisor-haproxy", env!("CARGO_MANIFEST_DIR"));
@@ -431,7 +430,7 @@ fn the_tarball_has_the_program_with_its_documents() {
 fn the_static_program_listens_in_an_empty_root() {
     let (_directory, unpacked) = tarball();
     let root = tempfile::tempdir().unwrap();
-    fs::copy(unpacked.join("supervisor-haproxy"), root.path().join("supervisor-haproxy")).unwrap();
+    copy_program(&unpacked.join("supervisor-haproxy"), &root.path().join("supervisor-haproxy"));
     let (rpc, admin) = (free_port(), free_port());
     let enter = if nix::unistd::geteuid().is_root() { "chroot" } else { "unshare --map-root-user --root" };
     let listener = format!("tcp://localhost:{admin} web:app/web");

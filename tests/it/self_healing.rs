@@ -2,7 +2,6 @@
 //! one real supervisord.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -12,7 +11,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_KEY, BINARY, Program, Run, Serve, Supervisord, TOKEN, eventually, secret};
+use crate::support::{
+    ADMIN_KEY, BINARY, Program, Run, Serve, Supervisord, TOKEN, eventually, secret, write_script,
+};
 
 struct Stage {
     // Ends before the directory goes.
@@ -207,13 +208,12 @@ fn a_unit_of_systemd_is_restarted_by_systemctl() {
     fs::write(path("haproxy.cfg"), configuration(directory.path())).unwrap();
     let start = format!("haproxy -D -f {} -p {}", path("haproxy.cfg"), path("pid"));
     let script = format!(
-        "#!/bin/sh\necho \"$*\" >> {called}\ntest $(wc -l < {called}) -gt 1 && exec {start}\necho Unit edge.service not \
-         found. >&2\nexit 5\n",
+        "echo \"$*\" >> {called}\ntest $(wc -l < {called}) -gt 1 && exec {start}\necho Unit edge.service not \
+         found. >&2\nexit 5",
         called = path("called")
     );
     fs::create_dir(path("bin")).unwrap();
-    fs::write(path("bin/systemctl"), script).unwrap();
-    fs::set_permissions(path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(path("bin/systemctl").as_ref(), &script);
     let run =
         |line: &str| assert!(Command::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
     let pid = || Pid::from_raw(fs::read_to_string(path("pid")).unwrap().trim().parse().unwrap());

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::haproxy::{ask, docker, docker_image, run_container, value};
-use super::{Run, Running, eventually, free_port};
+use super::{Run, Running, eventually, free_port, write_script};
 
 /// HAProxy, its directory, and what its commands are given.
 #[derive(Debug)]
@@ -74,8 +74,7 @@ impl Master {
     /// Writes a program into the directory.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&path, text);
         path
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod known;
 mod listener;
 mod master;
 mod pipeline;
+mod programs;
 #[cfg(feature = "web")]
 mod receiver;
 #[cfg(feature = "web")]
@@ -36,6 +37,7 @@ pub(crate) use kafka::{Broker, committed, read_topic};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
+pub(crate) use programs::{copy_program, write_script};
 #[cfg(feature = "web")]
 pub(crate) use receiver::{Post, Receiver, Reply, head};
 #[cfg(feature = "web")]
