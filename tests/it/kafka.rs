@@ -17,7 +17,7 @@ use supervisor_haproxy::stats::settings::{Kafka, Settings};
 use supervisor_haproxy::stats::{Naming, Reading, Snapshot, Spool};
 use tempfile::TempDir;
 
-use crate::support::{Broker, DEADLINE, committed, eventually, pause, read_topic};
+use crate::support::{Broker, DEADLINE, committed, eventually, pause, read_topic, take_away};
 
 const TURN: Duration = Duration::from_millis(50);
 const PARTITIONS: i32 = 4;
@@ -331,7 +331,7 @@ fn brokers_that_go_away_are_told_of_and_come_back() {
         member.turn();
         (member.collector.partitions() == 4).then_some(())
     });
-    mock.broker_down(1).unwrap();
+    take_away(&mock);
     eventually("it is told", || member.turn().into_iter().find(|note| matches!(note, Note::Trouble(_))));
     mock.broker_up(1).unwrap();
     ship(&mut RawOutlet::new(&settings, "lb-1", None), 1000, &[("x_info", INFO)]);
@@ -341,7 +341,7 @@ fn brokers_that_go_away_are_told_of_and_come_back() {
         (member.waiting() == 1).then_some(())
     });
     assert!(notes.contains(&Note::Recovered), "{notes:?}");
-    mock.broker_down(1).unwrap();
+    take_away(&mock);
     let begun = Instant::now();
     member.collector.close();
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());

@@ -19,7 +19,7 @@ use supervisor_haproxy::stats::settings::Settings;
 
 use crate::support::{
     BINARY, Broker, Daemon, Manner, Pipeline, Run, Sink, committed, eventually, for_a_while, free_port,
-    instant_haproxy, names, read_topic, snapshot,
+    instant_haproxy, names, read_topic, snapshot, take_away,
 };
 
 const RAW: &str = "haproxystats-raw";
@@ -48,7 +48,7 @@ impl Brokers {
     }
 
     fn go_away(&self) {
-        self.mock.broker_down(-1).unwrap();
+        take_away(&self.mock);
     }
 
     fn come_back(&self) {

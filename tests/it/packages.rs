@@ -407,6 +407,7 @@ fn the_tarball_has_the_program_with_its_documents() {
         "README.rst",
         "THIRD-PARTY",
         "completions",
+        "contrib",
         "docs",
         "man",
         "supervisor-haproxy",
@@ -530,6 +531,10 @@ fn a_clean_debian_installs_the_package_and_is_clean_after_its_removal() {
         assert!(installed.contains(&*format!("/usr/bin/{name}")), "{name} in {installed:?}");
         assert!(installed.contains(&*format!("/usr/share/man/man1/{name}.1.gz")), "{name} in {installed:?}");
     }
+    assert!(
+        installed.contains("/usr/share/doc/supervisor-haproxy/contrib/nagios/commands.cfg"),
+        "{installed:?}"
+    );
     assert_eq!(debian.sh("dpkg --verify supervisor-haproxy | grep -v /usr/share || true"), "");
     // What the administrator has written stays through an upgrade and a removal, and goes with a purge.
     debian.sh(&format!("echo SUPERVISOR_HAPROXY_SERVE_LISTEN=127.0.0.1:9999 >>{CONFFILE}"));

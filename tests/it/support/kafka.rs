@@ -1,13 +1,19 @@
 //! Kafka's other end: brokers in kcat's process, and what a group has committed.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddrV4;
+use std::os::fd::RawFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{Shutdown, SockaddrIn, getpeername, getsockname, shutdown};
 use nix::unistd::Pid;
+use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::DEADLINE;
@@ -16,6 +22,23 @@ use super::DEADLINE;
 pub(crate) struct Broker {
     kcat: Child,
     pub(crate) address: String,
+}
+
+/// Takes away the brokers that are simulated in this process. librdkafka does not mark the connections that it accepts
+/// (`FD_CLOEXEC`): children of other tests have them, and would keep them open.
+pub(crate) fn take_away<C: ClientContext>(brokers: &MockCluster<'_, C>) {
+    let addresses = brokers.bootstrap_servers();
+    let addresses: Vec<SockaddrIn> =
+        addresses.split(',').map(|address| address.parse::<SocketAddrV4>().unwrap().into()).collect();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let number: RawFd = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        let is_ours = getsockname::<SockaddrIn>(number).is_ok_and(|here| addresses.contains(&here));
+        if is_ours && getpeername::<SockaddrIn>(number).is_ok() {
+            // It may have ended by itself.
+            let _ = shutdown(number, Shutdown::Both);
+        }
+    }
+    brokers.broker_down(-1).unwrap();
 }
 
 /// With the library of its own: cargo points to the one that was built for us.

@@ -33,7 +33,7 @@ pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};
 #[cfg(feature = "kafka")]
-pub(crate) use kafka::{Broker, committed, read_topic};
+pub(crate) use kafka::{Broker, committed, read_topic, take_away};
 pub(crate) use listener::{BINARY, Listener, event};
 pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
