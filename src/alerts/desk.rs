@@ -40,8 +40,6 @@ pub struct Settings {
     pub window: Duration,
     /// What generic receivers know this program by.
     pub signer: Option<Signer>,
-    /// Where what is not delivered is noted.
-    pub book: Option<Book>,
 }
 
 /// For a look-up, and again for an answer: chats take a second or two.
@@ -172,8 +170,8 @@ impl Outbox {
         Tallies([Arc::clone(&self.own), Arc::clone(&self.asked)])
     }
 
-    /// Begins to send: in no thread where there is nothing to be sent, ever.
-    pub fn start(self, watch: &Arc<Watch>) -> io::Result<Desk> {
+    /// Begins to send: in no thread where there is nothing to be sent, ever. What is lost is noted in the history.
+    pub fn start(self, watch: &Arc<Watch>, book: &Book) -> io::Result<Desk> {
         let Self { settings, own, asked } = self;
         let has_own = !(settings.reports.is_empty() && settings.alerts.is_empty());
         let parts = [("alerts", own, has_own), ("ticks", asked, settings.ticks.is_some())];
@@ -183,6 +181,7 @@ impl Outbox {
                 settings: Arc::clone(&settings),
                 shared: Arc::clone(&shared),
                 watch: Arc::clone(watch),
+                book: book.clone(),
                 wire: Wire { resolver: Arc::new(System), time: ANSWER },
             };
             thread::Builder::new().name(name.into()).spawn(move || sender.run())?;
@@ -266,6 +265,7 @@ struct Sender {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     watch: Arc<Watch>,
+    book: Book,
     wire: Wire,
 }
 
@@ -380,15 +380,13 @@ impl Sender {
         let (kind, to) = (job.kind(), job.url().origin());
         self.shared.count(kind, "lost");
         error!("{kind} for {to} is lost: {why}");
-        if let Some(book) = &self.settings.book {
-            book.record(Note {
-                kind: history::Kind::Message,
-                subject: to,
-                from: kind.into(),
-                to: "lost".into(),
-                why: Some(why.to_owned()),
-            });
-        }
+        self.book.record(Note {
+            kind: history::Kind::Message,
+            subject: to,
+            from: kind.into(),
+            to: "lost".into(),
+            why: Some(why.to_owned()),
+        });
     }
 
     fn attempt(&self, job: &mut Job) -> Result<(), Setback> {

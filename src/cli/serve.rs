@@ -34,7 +34,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let All { mut health, mut web, mut messages, programs } =
+    let All { mut health, mut web, messages, programs } =
         settings(args, &variable).map_err(Failure::Usage)?;
     let level = if args.verbose { LevelFilter::Debug } else { LevelFilter::Info };
     logging::start_at(args.log_format, level);
@@ -45,9 +45,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let mut vigil = Vigil::new()?;
     let (book, keeper) = history(args, &variable)?;
     health.listeners.push(Arc::new(book.clone()));
-    if let Some(messages) = &mut messages {
-        messages.book = Some(book.clone());
-    }
     let outbox = messages.map(Outbox::new);
     if let Some(outbox) = &outbox {
         health.listeners.extend(outbox.listener());
@@ -56,7 +53,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<u8, Failure> {
         web.tallies = Some(outbox.tallies());
     }
     let monitor = Monitor::start(health)?;
-    let desk = outbox.map(|outbox| outbox.start(&monitor.watch())).transpose()?;
+    let desk = outbox.map(|outbox| outbox.start(&monitor.watch(), &book)).transpose()?;
     let observer = Observer::start(observer_settings(args, programs, book.clone()), monitor.watch())?;
     let sources = Sources { health: monitor.watch(), overview: observer.watch(), history: book };
     let server = Server::start(web, sources)?;

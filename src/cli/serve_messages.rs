@@ -23,7 +23,7 @@ pub(super) fn settings(
     let every = every.map_err(|error| problems.push(format!("--every {}: {error}", args.every))).ok()?;
     let is_anything = ticks.is_some() || !reports.is_empty() || !alerts.is_empty();
     let window = args.digest;
-    is_anything.then_some(Settings { source, ticks, reports, every, alerts, window, signer, book: None })
+    is_anything.then_some(Settings { source, ticks, reports, every, alerts, window, signer })
 }
 
 /// The problems do not show the URL, which is a secret where it is a webhook's.
