@@ -50,7 +50,7 @@ pub(super) struct Report {
 pub(super) struct Count {
     pub(super) name: &'static str,
     pub(super) value: u64,
-    /// `s`, or nothing.
+    /// `s`, `ms`, or nothing.
     pub(super) unit: &'static str,
     /// Above which there is a warning, and above which it is critical.
     pub(super) limits: [Option<u64>; 2],
