@@ -69,7 +69,7 @@ pub fn judge_listener(section: &EventListener, processes: Option<&[ProcessInfo]>
         .into_iter()
         .chain(judge_settings(section))
         .chain(judge_buffer(section, processes.map_or(0, <[ProcessInfo]>::len)))
-        .chain(processes.and_then(|list| judge_state(section, list)).map(|text| (Level::Fail, text)));
+        .chain(processes.and_then(|list| judge_state(section, list)));
     let subject = format!("listener `{}`", section.name);
     let mut findings: Vec<Finding> =
         faults.map(|(level, text)| Finding::new(level, subject.clone(), text)).collect();
@@ -133,16 +133,21 @@ pub fn subscribes(section: &EventListener, event: &str) -> bool {
     section.events.iter().any(|name| name == event || name == "EVENT")
 }
 
-fn judge_state(section: &EventListener, processes: &[ProcessInfo]) -> Option<String> {
+fn judge_state(section: &EventListener, processes: &[ProcessInfo]) -> Option<(Level, String)> {
     let found = processes.iter().find(|info| info.name.group == section.name);
     match found.map(|info| info.state) {
         Some(ProcessState::Running) => None,
+        Some(ProcessState::Starting) => {
+            let text = "is STARTING, until it has run for its startsecs; look again, and see its log if that goes on";
+            Some((Level::Warn, text.into()))
+        }
         Some(state) => {
             let name = ProcessName { group: section.name.clone(), process: section.process.clone() };
-            Some(format!("is {state}; `supervisorctl start {name}`, and see its log"))
+            Some((Level::Fail, format!("is {state}; `supervisorctl start {name}`, and see its log")))
         }
         None => {
-            Some("is in the configuration, but supervisord does not run it; `supervisorctl update`".into())
+            let text = "is in the configuration, but supervisord does not run it; `supervisorctl update`";
+            Some((Level::Fail, text.into()))
         }
     }
 }
@@ -278,6 +283,8 @@ mod tests {
         let stopped = [process("haproxy", ProcessState::Stopped)];
         assert_eq!(judge_listener(&section(), Some(&stopped))[0].level, Level::Fail);
         assert_eq!(judge_listener(&section(), Some(&[]))[0].level, Level::Fail);
+        let starting = [process("haproxy", ProcessState::Starting)];
+        assert_eq!(judge_listener(&section(), Some(&starting))[0].level, Level::Warn, "that passes");
         assert_eq!(judge_listener(&section(), None)[0].level, Level::Ok, "nobody told otherwise");
     }
 
