@@ -12,8 +12,17 @@ fn reply(text: &str) -> Act {
 
 /// A listener with a short time limit, so that a test of silence is short; and without surveys, unless asked.
 fn start(options: &[&str]) -> (Listener, FakeHaproxy, tempfile::TempDir) {
+    start_with(options, |_| {})
+}
+
+/// The same, with a HAProxy that has its part before the listener looks at it first.
+fn start_with(
+    options: &[&str],
+    prepare: impl FnOnce(&FakeHaproxy),
+) -> (Listener, FakeHaproxy, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let fake = FakeHaproxy::start(directory.path());
+    prepare(&fake);
     let socket = fake.path.to_str().unwrap().to_owned();
     let always = ["--timeout", "300ms", "--breaker-reset", "200ms"];
     let listener = Listener::start(directory.path(), &[&always, options, &[&socket, "a*=app/a*"]].concat());
@@ -87,10 +96,11 @@ fn refusals_for_good_are_told_once_and_not_repeated() {
         ),
         ("[3]: No such server.\n\n", "no such server"),
     ] {
-        let (mut listener, fake, _directory) = start(&["--poll-interval", "100ms"]);
-        // The server is not among those that surveys show: else its appearance would be a reason to try again.
-        fake.on("show info", [reply(&survey("UP").replace(",a1,", ",b1,"))]);
-        fake.on("set server app/a1", [reply(text)]);
+        let (mut listener, fake, _directory) = start_with(&["--poll-interval", "100ms"], |fake| {
+            // The server is not among those that surveys show: else its appearance would be a reason to try again.
+            fake.on("show info", [reply(&survey("UP").replace(",a1,", ",b1,"))]);
+            fake.on("set server app/a1", [reply(text)]);
+        });
         listener.process("a1", "STOPPED");
         listener.expect_log(message);
         fake.expect_count(1);

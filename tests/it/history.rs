@@ -148,9 +148,12 @@ fn what_is_not_written_at_the_end_is_said() {
     let disk = Disk::at(&mount);
     let _ballast = disk.fill();
     let mut serve = world.serve(&["--history", mount.join("h.sqlite").to_str().unwrap()]);
-    eventually("an entry", || (ask(&serve, "/api/history").len() == 1).then_some(()));
+    eventually("an entry", || (!ask(&serve, "/api/history").is_empty()).then_some(()));
     assert_eq!(serve.end(), Some(0));
-    assert!(serve.log().contains("history: 1 entries are lost: history file"), "{}", serve.log());
+    // One, where HAProxy is not slow meanwhile.
+    let log = serve.log();
+    let (before, _) = log.split_once(" entries are lost: history file").unwrap_or_else(|| panic!("{log}"));
+    assert!(before.rsplit_once("history: ").unwrap().1.parse::<usize>().unwrap() >= 1, "{log}");
 }
 
 #[test]

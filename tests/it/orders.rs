@@ -23,6 +23,12 @@ fn start(directory: &Path, fake: &FakeHaproxy, options: &[&str]) -> Listener {
     Listener::start(directory, &[options, &always].concat())
 }
 
+/// Waits until HAProxy was told last that `a1` is to be this: what is wanted in between it need not be told.
+#[track_caller]
+fn told(fake: &FakeHaproxy, state: &str) {
+    fake.expect_last(&format!("set server app/a1 state {state}"));
+}
+
 fn place() -> (TempDir, FakeHaproxy) {
     let directory = tempfile::tempdir().unwrap();
     let fake = FakeHaproxy::start(directory.path());
@@ -34,6 +40,7 @@ fn a_held_server_is_in_maint_whatever_its_program_does_until_its_release() {
     let (directory, fake) = place();
     let mut listener = start(directory.path(), &fake, &[]);
     listener.process("a1", "RUNNING");
+    told(&fake, "ready");
     listener.order(HOLD);
     let held = ["set server app/a1 state ready", "set server app/a1 state maint"];
     fake.expect_all(held);
@@ -42,9 +49,9 @@ fn a_held_server_is_in_maint_whatever_its_program_does_until_its_release() {
     }
     fake.expect_all(held);
     listener.order(RELEASE);
-    fake.expect_last("set server app/a1 state ready");
+    told(&fake, "ready");
     listener.process("a1", "STOPPING");
-    fake.expect_last("set server app/a1 state drain");
+    told(&fake, "drain");
     let log = listener.finish();
     for expected in [
         "info: held by root: new disk: app/a1",
@@ -60,10 +67,14 @@ fn a_claimed_server_is_less_available_until_its_command_says_so() {
     let (directory, fake) = place();
     let mut listener = start(directory.path(), &fake, &[]);
     listener.process("a1", "RUNNING");
+    told(&fake, "ready");
     listener.order(&claim("drain", 300));
+    told(&fake, "drain");
     listener.order(&claim("drain", 300));
     listener.process("a1", "STOPPED");
+    told(&fake, "maint");
     listener.process("a1", "RUNNING");
+    told(&fake, "drain");
     listener.order(UNCLAIM);
     let states = ["ready", "drain", "maint", "drain", "ready"];
     fake.expect_all(states.map(|state| format!("set server app/a1 state {state}")));
@@ -78,10 +89,10 @@ fn a_claim_that_is_not_renewed_expires() {
     let (directory, fake) = place();
     let mut listener = start(directory.path(), &fake, &[]);
     listener.process("a1", "RUNNING");
+    told(&fake, "ready");
     listener.order(&claim("maint", 1));
-    fake.expect_last("set server app/a1 state maint");
     eventually("the end of the claim", || (fake.setters().len() == 3).then_some(()));
-    fake.expect_last("set server app/a1 state ready");
+    fake.expect_all(["ready", "maint", "ready"].map(|state| format!("set server app/a1 state {state}")));
     listener.expect_log(
         "warn: the claim of update 7 on app/a1 has expired: its command ended without a word; following the \
          programs again",
@@ -121,12 +132,14 @@ fn an_order_that_comes_again_is_not_followed_again() {
     let mut listener = start(directory.path(), &fake, &[]);
     let payload = |order: &str| format!("type:supervisor-haproxy\n{order}");
     listener.process("a1", "RUNNING");
+    told(&fake, "ready");
     listener.numbered(5, "REMOTE_COMMUNICATION", &payload(HOLD));
+    told(&fake, "maint");
     listener.numbered(6, "REMOTE_COMMUNICATION", &payload(RELEASE));
+    told(&fake, "ready");
     listener.numbered(5, "REMOTE_COMMUNICATION", &payload(HOLD));
-    fake.expect_count(3);
-    fake.expect_last("set server app/a1 state ready");
     listener.finish();
+    fake.expect_count(3);
 }
 
 #[test]
@@ -139,6 +152,7 @@ fn a_server_that_no_program_stands_for_is_held_and_then_left_as_it_is() {
     listener.expect_log("warn: left as they are, for no program is known that they stand for: app/x1");
     // Everything that is wanted is told again, and this is not.
     listener.process("a2", "STOPPED");
+    fake.expect_last("set server app/a2 state maint");
     listener.signal(Signal::SIGHUP);
     eventually("the second round", || (fake.setters().len() == 3).then_some(()));
     assert_eq!(fake.setters()[1..], ["set server app/a2 state maint", "set server app/a2 state maint"]);
@@ -164,7 +178,7 @@ fn a_hold_outlives_the_listener_and_a_claim_does_not() {
     let setters = ["a1 state maint", "a2 state drain", "a1 state maint", "a2 state ready"];
     fake.expect_all(setters.map(|setter| format!("set server app/{setter}")));
     listener.order(RELEASE);
-    fake.expect_last("set server app/a1 state ready");
+    told(&fake, "ready");
     listener.finish();
 
     let log = start(directory.path(), &fake, &options).finish();
@@ -203,7 +217,7 @@ fn a_file_that_cannot_be_written_is_warned_of_and_the_hold_stands() {
         let mut listener = start(directory.path(), &fake, &["--holds-file", path]);
         listener.process("a1", "RUNNING");
         listener.order(HOLD);
-        fake.expect_last("set server app/a1 state maint");
+        told(&fake, "maint");
         listener.expect_log(&format!("warn: holds file `{path}`: {cause}"));
         listener.expect_log("a restart of this listener will not know of this hold; ");
         listener.expect_log("`--holds-file`");
