@@ -2,8 +2,6 @@
 //! Debian. `./run-tests` has made packages before, and the variable of `packages` names them.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use crate::packages::{directory, package, run, say, tarball, text};
-use crate::support::{Answer, DEADLINE, eventually, free_port};
+use crate::support::{Answer, ask_port, eventually, free_port};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TOKEN: &str = "try-supervisor-haproxy";
@@ -143,15 +141,7 @@ impl Drop for Everything {
 }
 
 fn ask(port: u16, method: &str, path: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    Answer::parse(&bytes)
+    ask_port(port, method, path, &[&format!("Authorization: Bearer {TOKEN}")])
 }
 
 /// A server as the overview of `serve` has it.

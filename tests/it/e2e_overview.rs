@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, BINARY, DEADLINE, Program, Running, Serve, TOKEN, World, copy_program, eventually, for_a_while,
-    free_port,
+    Answer, BINARY, DEADLINE, Program, Prometheus, Running, Serve, TOKEN, World, copy_program, eventually,
+    for_a_while, free_port,
 };
 
 /// A world whose listener takes no looks: shortly after its start it takes what others set for a state that HAProxy has
@@ -615,7 +615,7 @@ fn is_open_metrics(text: &str) {
 fn a_real_prometheus_takes_openmetrics() {
     let world = World::idle(&["web1"]);
     world.expect_running("web1");
-    let (port, own) = (free_port(), free_port());
+    let port = free_port();
     let words = [
         "serve",
         "--history=off",
@@ -629,49 +629,21 @@ fn a_real_prometheus_takes_openmetrics() {
         "0.2",
     ];
     let running = Running::start(world.directory(), &words);
-    let configuration = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: serve\n  static_configs:\n  \
-         - targets: ['127.0.0.1:{port}']\n"
-    );
-    std::fs::write(world.directory().join("prometheus.yml"), configuration).unwrap();
-    let mut prometheus = std::process::Command::new("prometheus")
-        .current_dir(world.directory())
-        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
-        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
-        .stdin(std::process::Stdio::null())
-        .spawn()
-        .expect("prometheus is in Debian's package of that name, and run-tests installs it");
-    let ask = |path: &str| {
-        let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{own}")).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let head = format!("GET /api/v1/{path} HTTP/1.0\r\n\r\n");
-        stream.write_all(head.as_bytes()).ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        serde_json::from_str::<Value>(&Answer::parse(&bytes)?.body).ok()
-    };
-    let query = |text: &str| {
-        let answer = ask(&format!("query?query={text}"))?;
-        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
-    };
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("a scrape", || query("up").filter(|up| up == "1"));
-        eventually("what is wanted", || {
-            query("supervisor_haproxy_server_wanted%7Bserver=%22web1%22,state=%22ready%22%7D")
-                .filter(|value| value == "1")
-        });
-        // A counter under the name that it has in both forms.
-        eventually("a counter", || query("supervisor_haproxy_http_requests_total%7Broute=%22/metrics%22%7D"));
-        // Only in OpenMetrics has its family this name.
-        eventually("its family", || {
-            let answer = ask("targets/metadata?metric=supervisor_haproxy_http_requests")?;
-            (answer["data"][0]["type"] == "counter").then_some(())
-        });
-    }));
-    let _ = prometheus.kill();
-    let _ = prometheus.wait();
-    drop(running);
-    assert!(found.is_ok(), "prometheus did not take it");
+    let prometheus = Prometheus::start(world.directory(), port);
+    let is_one = |query: &str| (prometheus.query(query) == ["1"]).then_some(());
+    eventually("a scrape", || is_one("up"));
+    eventually("what is wanted", || {
+        is_one("supervisor_haproxy_server_wanted{server=\"web1\",state=\"ready\"}")
+    });
+    // A counter under the name that it has in both forms.
+    let counter = "supervisor_haproxy_http_requests_total{route=\"/metrics\"}";
+    eventually("a counter", || (!prometheus.query(counter).is_empty()).then_some(()));
+    // Only in OpenMetrics has its family this name.
+    eventually("its family", || {
+        let answer = prometheus.get("targets/metadata?metric=supervisor_haproxy_http_requests")?;
+        (answer["data"][0]["type"] == "counter").then_some(())
+    });
+    drop((prometheus, running));
 }
 
 // --- many clients, and bad ones

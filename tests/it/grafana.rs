@@ -2,16 +2,12 @@
 //! beside a listener.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 
 use regex::Regex;
 use serde_json::Value;
 
 use crate::recipes::read;
-use crate::support::{Answer, DEADLINE, Running, World, eventually, free_port};
+use crate::support::{Prometheus, Running, World, ask_port, eventually, free_port};
 
 const FILE: &str = "contrib/grafana/supervisor-haproxy.json";
 
@@ -37,58 +33,6 @@ fn filled(query: &str) -> String {
     let query = query.replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$proxy", ".*");
     assert!(!query.contains('$'), "{query}");
     query
-}
-
-/// A Prometheus of the test's own.
-struct Prometheus {
-    child: Child,
-    port: u16,
-}
-
-impl Prometheus {
-    /// Scrapes each second.
-    fn start(world: &World, target: u16) -> Self {
-        let port = free_port();
-        let configuration = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: serve\n  static_configs:\n  \
-             - targets: ['127.0.0.1:{target}']\n"
-        );
-        fs::write(world.directory().join("prometheus.yml"), configuration).unwrap();
-        let child = Command::new("prometheus")
-            .current_dir(world.directory())
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("prometheus is in Debian's package of that name, and run-tests installs it");
-        Self { child, port }
-    }
-
-    fn get(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(format!("GET /api/v1/{path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        serde_json::from_str(&Answer::parse(&bytes)?.body).ok()
-    }
-
-    /// The values that a query finds now.
-    #[track_caller]
-    fn query(&self, query: &str) -> Vec<String> {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = eventually("an answer of prometheus", || self.get(&format!("query?query={escaped}")));
-        assert_eq!(answer["status"], "success", "{query}\n{answer}");
-        let found = answer["data"]["result"].as_array().unwrap();
-        found.iter().map(|one| one["value"][1].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// `serve` beside two web servers behind HAProxy, and the listener.
@@ -125,12 +69,7 @@ impl Scene {
     }
 
     fn metrics(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        Some(Answer::parse(&bytes)?.body)
+        Some(ask_port(self.port, "GET", "/metrics", &[])?.body)
     }
 }
 
@@ -149,7 +88,7 @@ fn samples(metrics: &str) -> BTreeSet<String> {
 fn each_query_of_the_dashboard_finds_what_serve_tells() {
     let scene = Scene::new();
     eventually("serve", || scene.metrics());
-    let prometheus = Prometheus::start(&scene.world, scene.port);
+    let prometheus = Prometheus::start(scene.world.directory(), scene.port);
     // What is counted is seen to grow only if it was there before.
     eventually("a scrape", || (prometheus.query("up == 1").len() == 1).then_some(()));
     scene.live();
@@ -158,19 +97,15 @@ fn each_query_of_the_dashboard_finds_what_serve_tells() {
     assert!(queries.len() >= 30, "{}", queries.len());
     let expected: BTreeSet<String> = queries.iter().flat_map(|query| names(query)).collect();
     let unseen: BTreeSet<String> = NOT_SEEN.map(str::to_owned).into();
-    let mut missing = expected.clone();
-    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("all metrics", || {
-            missing = expected.difference(&samples(&scene.metrics()?)).cloned().collect();
-            (missing == unseen).then_some(())
-        });
-    }));
-    assert!(seen.is_ok(), "serve does not tell {missing:?}, of which {unseen:?} was expected");
+    for name in expected.difference(&unseen) {
+        eventually(name, || samples(&scene.metrics()?).contains(name).then_some(()));
+    }
+    let told = samples(&scene.metrics().unwrap());
+    assert_eq!(expected.difference(&told).cloned().collect::<BTreeSet<_>>(), unseen);
     for query in queries {
         let filled = filled(query);
         let may_be_empty = names(query).iter().any(|name| unseen.contains(name));
-        eventually(&filled, || (may_be_empty || !prometheus.query(&filled).is_empty()).then_some(()));
-        prometheus.query(&filled);
+        eventually(&filled, || (!prometheus.query(&filled).is_empty() || may_be_empty).then_some(()));
     }
     let value = |title: &str| {
         let panel = panels(&dashboard).into_iter().find(|panel| panel["title"] == title).unwrap().clone();

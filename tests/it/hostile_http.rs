@@ -3,13 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_KEY, Act, Answer, FakeHaproxy, Run, Serve, TOKEN, eventually};
+use crate::support::{ADMIN_KEY, Act, FakeHaproxy, Run, Serve, TOKEN, eventually};
 
 const RECOVER: &str = "/api/health/haproxy/recover";
 const STATS: &str = "/api/health/haproxy/stats";
@@ -426,20 +425,11 @@ fn a_port_is_served_as_well_as_a_socket() {
     let directory = tempfile::tempdir().unwrap();
     let haproxy = FakeHaproxy::start(directory.path());
     let serve = Serve::start(directory.path(), &haproxy.path, &[]);
-    let port = crate::support::free_port().to_string();
+    let port = crate::support::free_port();
     let socket = haproxy.path.to_str().unwrap();
     let words = ["serve", "--history=off", "--socket", socket, "--listen", &format!("localhost:{port}")];
     let other = crate::support::Running::start(directory.path(), &words);
-    let ask = |path: &str| {
-        let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-            .ok()?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok()?;
-        Answer::parse(&bytes)
-    };
+    let ask = |path: &str| crate::support::ask_port(port, "GET", path, &[]);
     eventually("serve at a port", || ask("/healthz")).expect(200);
     // It has neither a token nor a key: what is closed stays closed.
     ask(STATS).unwrap().expect(403).is_problem("serve has no token");

@@ -6,16 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::packages::run;
 use crate::recipes::read;
 use crate::support::{World, eventually};
-
-/// Runs a command to its good end.
-#[track_caller]
-fn run(command: &mut Command) {
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run-tests installs it"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 #[test]
 fn logrotate_moves_the_log_and_nothing_that_is_said_is_lost() {

@@ -15,6 +15,8 @@ mod master;
 mod pipeline;
 mod programs;
 #[cfg(feature = "web")]
+mod prometheus;
+#[cfg(feature = "web")]
 mod receiver;
 #[cfg(feature = "web")]
 mod serve;
@@ -39,9 +41,11 @@ pub(crate) use master::{Master, web_server};
 pub(crate) use pipeline::{Daemon, Files, Pipeline, instant_haproxy, names, snapshot};
 pub(crate) use programs::{copy_program, write_script};
 #[cfg(feature = "web")]
+pub(crate) use prometheus::Prometheus;
+#[cfg(feature = "web")]
 pub(crate) use receiver::{Post, Receiver, Reply, head};
 #[cfg(feature = "web")]
-pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, secret};
+pub(crate) use serve::{ADMIN_KEY, Answer, Serve, TOKEN, ask_port, secret};
 pub(crate) use services::{Carbon, Statsd, check_metrics};
 pub(crate) use sink::{Delivery, Manner, Sink};
 #[cfg(feature = "web")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -253,9 +254,24 @@ fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     text + "\r\n" + body
 }
 
-fn send(socket: &Path, bytes: &[u8]) -> Option<Answer> {
-    let mut stream = UnixStream::connect(socket).ok()?;
+/// What somebody answers at a port of this machine; none where nobody does.
+pub(crate) fn ask_port(port: u16, method: &str, path: &str, headers: &[&str]) -> Option<Answer> {
+    send_to_port(port, request(method, path, headers, "").as_bytes())
+}
+
+pub(super) fn send_to_port(port: u16, bytes: &[u8]) -> Option<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    exchange(stream, bytes)
+}
+
+fn send(socket: &Path, bytes: &[u8]) -> Option<Answer> {
+    let stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    exchange(stream, bytes)
+}
+
+fn exchange(mut stream: impl Read + Write, bytes: &[u8]) -> Option<Answer> {
     // It may have answered and closed before all is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
