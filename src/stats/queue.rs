@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::spool::{QUARANTINE, SpoolError, snapshots, system};
+use super::spool::{SpoolError, quarantines, snapshots, system};
 
 /// A spool at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,7 @@ impl Queue {
     /// Looks at the spool at this path. Fails where there is none, or where it or its quarantine cannot be read.
     pub fn look(ready: &Path) -> Result<Self, SpoolError> {
         let waiting = snapshots(ready)?;
-        let beside = ready.parent().unwrap_or(ready).join(QUARANTINE);
-        let within = ready.join(format!(".{QUARANTINE}"));
+        let [beside, within] = quarantines(ready);
         Ok(Self {
             waiting: waiting.len(),
             oldest: waiting.first().map(|snapshot| snapshot.time),

@@ -77,8 +77,8 @@ pub enum SpoolError {
     },
 }
 
-/// What is set aside goes here, beside the spool; where that cannot be, within it, with a dot before its name.
-pub(super) const QUARANTINE: &str = "quarantine";
+/// The directory of what is set aside: see [`quarantines`].
+const QUARANTINE: &str = "quarantine";
 /// Why it was.
 const REASON: &str = "reason";
 /// The destinations that have a snapshot, a line each, where others have not. The dot keeps it out of the snapshot.
@@ -111,10 +111,11 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Where things of this name lie that are beside the spool.
+    /// The quarantine beside the spool.
     #[cfg(feature = "kafka")]
-    pub(super) fn beside(&self, name: &str) -> PathBuf {
-        self.ready.parent().unwrap_or(&self.ready).join(name)
+    pub(super) fn quarantine(&self) -> PathBuf {
+        let [beside, _] = quarantines(&self.ready);
+        beside
     }
 
     /// All snapshots, the oldest first. Other things that lie in the spool are passed over.
@@ -212,9 +213,8 @@ impl Spool {
             fs::create_dir_all(&quarantine).map_err(system(&quarantine, "cannot be made"))?;
             move_to(&quarantine, snapshot)
         };
-        let beside = self.ready.parent().unwrap_or(&self.ready).join(QUARANTINE);
-        // The spool may be a file system of its own, or what is above it somebody else's.
-        let path = into(beside).or_else(|_| into(self.ready.join(format!(".{QUARANTINE}"))))?;
+        let [beside, within] = quarantines(&self.ready);
+        let path = into(beside).or_else(|_| into(within))?;
         write_reason(&path, &format!("{reason}\n"))?;
         Ok(path)
     }
@@ -235,6 +235,13 @@ impl Drop for Draft {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Where snapshots are set aside: beside the spool; or else within it, with a dot before the name, as it may be a file
+/// system of its own, or what is above it somebody else's.
+pub(super) fn quarantines(ready: &Path) -> [PathBuf; 2] {
+    let beside = ready.parent().unwrap_or(ready).join(QUARANTINE);
+    [beside, ready.join(format!(".{QUARANTINE}"))]
 }
 
 /// `EPOCH`, and `EPOCH.N` for a further one of the same second.

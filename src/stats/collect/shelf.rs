@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::assembler::Collected;
 use super::windows::{Key, Windows};
 use crate::stats::reading::{CLUSTER, ORIGIN};
-use crate::stats::spool::{Draft, QUARANTINE, Snapshot, Spool, SpoolError};
+use crate::stats::spool::{Draft, Snapshot, Spool, SpoolError};
 
 /// In the spool's own file system.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Shelf {
         let windows = own.join("windows");
         fs::create_dir_all(&windows).map_err(system(&windows, "cannot be made"))?;
         let spool = Spool::open(ready, &own.join("drafts"))?;
-        let quarantine = spool.beside(QUARANTINE);
+        let quarantine = spool.quarantine();
         Ok(Self { spool, windows, quarantine })
     }
 
