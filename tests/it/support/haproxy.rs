@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{eventually, pause};
+use super::eventually;
 
 #[derive(Debug)]
 pub(crate) struct Haproxy {
@@ -305,17 +305,16 @@ pub(super) fn value(info: &str, key: &str) -> String {
     info.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
 }
 
-/// A port that nobody listens on, and that no other test is given.
+/// A port that nobody listens on, and that no other test is given. It lies below those that the kernel chooses from
+/// (32768 and up): a port of those can become anybody's at any moment.
 pub(crate) fn free_port() -> u16 {
-    static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut taken = TAKEN.lock().unwrap();
-        if !taken.contains(&port) {
-            taken.push(port);
-            return port;
+        // Test programs that run side by side begin far from each other.
+        let step = std::process::id() % 20_000 * 1009 + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let address = ("127.0.0.1", 12_000 + u16::try_from(step % 20_000).unwrap());
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address.1;
         }
-        drop(taken);
-        pause();
     }
 }
