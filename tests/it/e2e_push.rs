@@ -227,7 +227,7 @@ fn long_replies_are_taken_whole() {
 #[test]
 fn a_backend_that_is_not_there_is_named() {
     let (directory, haproxy) = haproxy();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
     let push = |kind, protocol| {
         let backend = format!("{nobody}::x");
         let socket = haproxy.socket.to_str().unwrap();
