@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn nobody_there_is_said_so() {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let error = open(address, Protocol::Tcp).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("graphite {address}: cannot connect: Connection refused")),

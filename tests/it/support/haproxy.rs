@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -313,7 +313,7 @@ pub(crate) fn free_port() -> u16 {
         // Test programs that run side by side begin far from each other.
         let step = std::process::id() % 20_000 * 1009 + GIVEN.fetch_add(1, Ordering::Relaxed);
         let address = ("127.0.0.1", 12_000 + u16::try_from(step % 20_000).unwrap());
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+        if TcpStream::connect(address).is_err() && UdpSocket::bind(address).is_ok() {
             return address.1;
         }
     }
