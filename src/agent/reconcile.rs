@@ -1,6 +1,7 @@
 //! Makes one HAProxy agree with what is wanted: decides the next command and learns from its reply.
 //!
 //! The order of commands: out of traffic first, then a look at HAProxy when it is due, then into traffic.
+//! A look that gets no answer is not waited for: what is to be set is tried before the next.
 //! A server goes into traffic only after a look at what HAProxy has asked of it so far: one that is ready
 //! already is never touched, and only one that leaves maint passes the gate.
 
@@ -114,6 +115,8 @@ pub struct Reconciler {
     /// Until when a state that does not show may have been taken by a process on its way out.
     doubtful_until: Instant,
     failing: bool,
+    /// Whether the last exchange was a survey that got no answer: what is to be set waits for the next no longer.
+    blind: bool,
     /// Whether it was said already that surveys are not understood.
     survey_failed: bool,
 }
@@ -225,6 +228,7 @@ impl Reconciler {
             survey_at: settings.poll_interval.map(|_| now),
             doubtful_until: now + DOUBT,
             failing: false,
+            blind: false,
             survey_failed: false,
             settings,
         }
@@ -274,6 +278,9 @@ impl Reconciler {
         let survey = || self.survey_at.is_some_and(|at| now >= at).then_some(Step::Survey);
         let explanation =
             || self.unexplained.front().map(|(server, refusal)| Step::Names(server.clone(), refusal.clone()));
+        if self.blind {
+            return self.outward(now).or_else(|| self.inward(now)).or_else(explanation).or_else(survey);
+        }
         if self.failing && self.settings.poll_interval.is_some() {
             // After a silence, HAProxy may be another process that has forgotten everything.
             return Some(Step::Survey);
@@ -331,6 +338,11 @@ impl Reconciler {
             notes.push(Note::Failed { command: step.command().to_string(), cause });
         }
         self.failing = true;
+        self.blind = *step == Step::Survey;
+        if self.blind {
+            // Whoever answers next may be another process.
+            self.survey_at = Some(now);
+        }
         notes.extend(self.breaker.failed(now).map(Note::Breaker));
         for server in self.servers.values_mut().filter(|server| server.is_pending()) {
             server.tried = true;
@@ -338,6 +350,7 @@ impl Reconciler {
     }
 
     fn answered(&mut self, notes: &mut Vec<Note>) {
+        self.blind = false;
         notes.extend(self.breaker.succeeded().map(Note::Breaker));
         let was_failing = std::mem::take(&mut self.failing);
         if was_failing && self.settings.poll_interval.is_none() {
@@ -642,6 +655,14 @@ mod tests {
             lines
         }
 
+        /// Does one thing that is due.
+        fn step(&mut self) -> String {
+            let step = self.reconciler.next(self.now).unwrap();
+            let answer = self.answer(&step);
+            self.finish(&step, answer);
+            step.command().to_string()
+        }
+
         fn finish(&mut self, step: &Step, result: Result<Answer, Trouble>) {
             self.notes.extend(self.reconciler.begin().iter().map(ToString::to_string));
             let notes = self.reconciler.finish(self.now, step, result);
@@ -773,7 +794,7 @@ mod tests {
         );
         bench.notes.clear();
         bench.now += Duration::from_secs(1);
-        assert_eq!(bench.run(), ["show info;show stat -1 4 -1", "set server be/a state maint"]);
+        assert_eq!(bench.run(), ["set server be/a state maint", "show info;show stat -1 4 -1"]);
         assert_eq!(
             bench.notes,
             [
@@ -782,6 +803,26 @@ mod tests {
                 "`be/a` set to maint"
             ]
         );
+    }
+
+    #[test]
+    fn surveys_that_get_no_answer_hold_up_nothing() {
+        let mut bench = Bench::new(SETTINGS, &[("be/a", 0, 0), ("be/b", 1, 0)]);
+        bench.now += Duration::from_secs(5);
+        assert_eq!(bench.silence(), Step::Survey);
+        bench.want("be/a", AdminState::Maint);
+        bench.want("be/b", AdminState::Ready);
+        bench.now += Duration::from_millis(50);
+        assert_eq!(bench.step(), "set server be/a state maint");
+        assert_eq!(bench.silence(), Step::Survey);
+        bench.now += Duration::from_millis(50);
+        assert_eq!(bench.step(), "show servers state be");
+        assert_eq!(bench.silence(), Step::Survey);
+        bench.now += Duration::from_millis(50);
+        assert_eq!(bench.step(), "set server be/b state ready");
+        assert_eq!(bench.silence(), Step::Survey);
+        assert_eq!(bench.notes.last().unwrap(), "show info;show stat -1 4 -1: connection refused");
+        assert_eq!(bench.reconciler.circuit(), Circuit::Closed, "it answers all else");
     }
 
     #[test]

@@ -298,6 +298,19 @@ fn a_cut_or_foreign_survey_changes_nothing() {
 }
 
 #[test]
+fn surveys_that_get_no_answer_hold_up_no_state() {
+    for act in [Act::Hang(Vec::new()), reply("Pid: 7\n\n# pxname,svname\n")] {
+        let polled = &["--poll-interval", "100ms"];
+        let (mut listener, fake, _directory) = start_with(polled, |fake| fake.on("show info", [act]));
+        listener.expect_log("show info;show stat -1 4 -1: ");
+        listener.process("a1", "STOPPED");
+        listener.process("a2", "RUNNING");
+        fake.expect_all(["set server app/a1 state maint", "set server app/a2 state ready"]);
+        listener.finish();
+    }
+}
+
+#[test]
 fn a_gate_is_asked_for_only_when_a_checked_server_leaves_maint() {
     for (admin, check, expected) in [
         (1, 14, "set server app/a1 state ready;set server app/a1 health down"),
