@@ -47,6 +47,12 @@ pub enum RouteCount {
 }
 
 impl Health {
+    /// Whether HAProxy did so when it was asked last, and may be asked.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.reading.is_some() && self.circuit.allows().is_ok()
+    }
+
     /// How many routes there are: those of the table where there is one, and otherwise HAProxy's backends.
     #[must_use]
     pub fn route_count(&self) -> Option<usize> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use log::{error, info, warn};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config_change::{Archive, ChangeError, Desk, Done, Places, Reach, Routes, Running, Setup};
 use crate::history::{Book, Kind, Note};
@@ -27,6 +27,8 @@ pub struct Routing {
 
 /// Those who wait for the change under way, and the one who makes it.
 const CLIENTS: usize = 16;
+/// So often it is asked whether HAProxy answers.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The one place where clients change routes.
 #[derive(Debug)]
@@ -63,14 +65,34 @@ impl Changes {
     /// `stop` ends the programs that a change runs.
     pub(super) fn new(mut routing: Routing, stop: &Arc<AtomicBool>, book: Book) -> Self {
         routing.reach.stop = Arc::clone(stop);
-        if Archive::at(&routing.setup.archive).is_cut_off() {
-            warn!(
-                "a change of HAProxy's configuration was cut off; the next change, or `supervisor-haproxy config \
-                 recover`, finishes or undoes it"
-            );
-        }
         let turn = Arc::new(Semaphore::new(1));
         Self { routing, clients: Semaphore::new(CLIENTS), turn, is_ending: AtomicBool::new(false), book }
+    }
+
+    /// Finishes or undoes what was cut off before this program was started, as soon as HAProxy answers: one that is only
+    /// being started is not to read files that change.
+    pub(super) async fn catch_up(&self, is_answering: impl Fn() -> bool) {
+        if !Archive::at(&self.routing.setup.archive).is_cut_off() {
+            return;
+        }
+        warn!(
+            "a change of HAProxy's configuration is unfinished; it is finished or undone as soon as HAProxy answers"
+        );
+        while !is_answering() {
+            sleep(LOOK_AGAIN).await;
+        }
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return };
+        if self.is_ending.load(Ordering::Relaxed) {
+            return;
+        }
+        let routing = self.routing.clone();
+        let finish = move || {
+            if let Err(why) = routing.open() {
+                error!("an unfinished change of HAProxy's configuration: {why}");
+            }
+            drop(turn);
+        };
+        let _ = spawn_blocking(finish).await;
     }
 
     /// The table as its files have it.
@@ -111,8 +133,8 @@ impl Changes {
         self.is_ending.store(true, Ordering::Relaxed);
         if timeout(within, self.turn.acquire()).await.is_err() {
             warn!(
-                "a change of routes is still under way and is left as it is: the next change, or `supervisor-haproxy \
-                 config recover`, finishes or undoes it"
+                "a change of routes is still under way and is left as it is: the next start, the next change, or \
+                 `supervisor-haproxy config recover`, finishes or undoes it"
             );
         }
     }
@@ -124,13 +146,7 @@ impl Routing {
         note: &str,
         edit: impl FnOnce(&mut Routes) -> Result<(), ChangeError>,
     ) -> Result<Changed, ChangeError> {
-        let running =
-            Running::new(self.reach.clone()).map_err(|error| ChangeError::NotReady(error.to_string()))?;
-        let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
-        let (mut desk, remark) = Desk::open(Setup { at, ..self.setup.clone() }, running)?;
-        if let Some(remark) = remark {
-            warn!("{remark}");
-        }
+        let mut desk = self.open()?;
         let mut tag = String::new();
         let done = desk.route(&self.places, note, None, |routes| {
             edit(routes)?;
@@ -138,6 +154,18 @@ impl Routing {
             Ok(())
         })?;
         Ok(Changed { done, tag })
+    }
+
+    /// Takes the lock, and finishes or undoes what was cut off.
+    fn open(&self) -> Result<Desk<Running>, ChangeError> {
+        let running =
+            Running::new(self.reach.clone()).map_err(|error| ChangeError::NotReady(error.to_string()))?;
+        let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let (desk, remark) = Desk::open(Setup { at, ..self.setup.clone() }, running)?;
+        if let Some(remark) = remark {
+            warn!("{remark}");
+        }
+        Ok(desk)
     }
 }
 

@@ -105,7 +105,7 @@ const HISTORY_READERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
 /// A change of routes takes a second. supervisord kills what has not ended after ten, and a change that is cut off is
-/// finished or undone by the next one.
+/// finished or undone by the next start, or the next one.
 const CHANGE_GRACE: Duration = Duration::from_secs(8);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
 const OTHER_FILES: u64 = 64;
@@ -229,6 +229,7 @@ impl Server {
             let _context = runtime.enter();
             runtime.spawn(connections::serve(listener.into_tokio()?, router, limits, stopped))
         };
+        runtime.spawn(catch_up(Arc::clone(&app)));
         Ok(Self { app, runtime, stop, accepting, address, telling })
     }
 
@@ -249,6 +250,12 @@ impl Server {
         });
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         let _ = self.telling.join();
+    }
+}
+
+async fn catch_up(app: Arc<App>) {
+    if let Some(changes) = &app.changes {
+        changes.catch_up(|| app.watch.latest().answers()).await;
     }
 }
 

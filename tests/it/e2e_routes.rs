@@ -6,12 +6,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Master, Serve, TOKEN, eventually, web_server};
+use crate::support::{Answer, Master, Serve, TOKEN, eventually, for_a_while, web_server};
 
 const ROUTES: &str = "/api/routes";
 const VALIDATE: &str = "/api/health/haproxy/validate";
@@ -28,6 +29,12 @@ fn url(port: u16) -> String {
 /// With the files of the master and these options; what they say outweighs what is said here.
 #[track_caller]
 fn serve_with(master: &Master, program: &str, options: &[&str]) -> Serve {
+    let serve = begin_serve(master, program, options);
+    serve.expect_status("HEALTHY");
+    serve
+}
+
+fn begin_serve(master: &Master, program: &str, options: &[&str]) -> Serve {
     let path = |name: &str| text(master.path(name));
     let files = format!("{},{}", path("haproxy.cfg"), path("routes/backends.cfg"));
     let (routes, program, socket) = (path("routes"), path(program), path("master.sock"));
@@ -39,13 +46,11 @@ fn serve_with(master: &Master, program: &str, options: &[&str]) -> Serve {
     if !options.contains(&"--reload-command") {
         all.extend(["--master-socket", &socket]);
     }
-    let serve = Serve::start(
+    Serve::start(
         master.path("admin.sock").parent().unwrap(),
         &master.path("admin.sock"),
         &[&all, options].concat(),
-    );
-    serve.expect_status("HEALTHY");
-    serve
+    )
 }
 
 fn served() -> (Master, Serve) {
@@ -514,28 +519,49 @@ fn serve_does_not_wait_for_a_program_that_hangs_and_leaves_nothing_changed() {
     nothing_is_left(&master);
 }
 
-#[test]
-fn a_change_that_was_cut_off_is_finished_by_the_next_one() {
+/// A HAProxy that has heard nothing of the new files of a change: `serve` was killed while it reloaded.
+fn cut_off(app: &str) -> Master {
     let master = Master::start();
     master.script("reload", &format!("echo $$ > {0}; exec sleep 1000", text(master.path("reloading"))));
-    let reload = text(master.path("reload"));
-    let app = url(web_server("app"));
-    {
-        let serve = serve_with(&master, "haproxy", &["--reload-command", &reload]);
-        let _client = begin(&serve, "a.example", &app);
-        let pid = eventually("the reload", || {
-            fs::read_to_string(master.path("reloading")).ok()?.trim().parse::<i32>().ok()
-        });
-        // With SIGKILL: its files are new, and HAProxy has heard of nothing.
-        drop(serve);
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    let serve = serve_with(&master, "haproxy", &["--reload-command", &text(master.path("reload"))]);
+    let _client = begin(&serve, "a.example", app);
+    let pid = eventually("the reload", || {
+        fs::read_to_string(master.path("reloading")).ok()?.trim().parse::<i32>().ok()
+    });
+    // With SIGKILL.
+    drop(serve);
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     assert_eq!(master.get("a.example"), Ok("one".into()));
+    master
+}
+
+#[test]
+fn a_change_that_was_cut_off_is_finished_by_the_next_start() {
+    let app = url(web_server("app"));
+    let master = cut_off(&app);
     let serve = serve_with(&master, "haproxy", &[]);
-    assert!(serve.log().contains("a change of HAProxy's configuration was cut off"), "{}", serve.log());
+    eventually("its end", || serve.log().contains("cut off (route a.example to").then_some(()));
+    assert!(serve.log().contains("a change of HAProxy's configuration is unfinished; "), "{}", serve.log());
+    assert_eq!(master.get("a.example"), Ok("app".into()));
     serve.post("b.example", &app).expect(201);
-    assert!(serve.log().contains("a change that was cut off (route a.example to"), "{}", serve.log());
     assert_eq!((master.get("a.example"), master.get("b.example")), (Ok("app".into()), Ok("app".into())));
+    nothing_is_left(&master);
+}
+
+#[test]
+fn a_change_that_was_cut_off_waits_until_haproxy_answers() {
+    let master = cut_off(&url(web_server("app")));
+    let (socket, hidden) = (master.path("admin.sock"), master.path("hidden.sock"));
+    fs::rename(&socket, &hidden).unwrap();
+    let mut serve = begin_serve(&master, "haproxy", &[]);
+    for_a_while(Duration::from_secs(2), || {
+        assert!(master.path("haproxy.cfg.history/change.json").exists(), "{}", serve.log());
+    });
+    assert_eq!(serve.end(), Some(0));
+    let serve = begin_serve(&master, "haproxy", &[]);
+    fs::rename(&hidden, &socket).unwrap();
+    eventually("its end", || serve.log().contains("cut off (route a.example to").then_some(()));
+    assert_eq!(master.get("a.example"), Ok("app".into()));
     nothing_is_left(&master);
 }
 
