@@ -114,9 +114,8 @@ pub struct Reconciler {
     survey_at: Option<Instant>,
     /// Until when a state that does not show may have been taken by a process on its way out.
     doubtful_until: Instant,
-    failing: bool,
-    /// Whether the last exchange was a survey that got no answer: what is to be set waits for the next no longer.
-    blind: bool,
+    /// The last exchange, where it got no answer.
+    unanswered: Option<Step>,
     /// Whether it was said already that surveys are not understood.
     survey_failed: bool,
 }
@@ -227,8 +226,7 @@ impl Reconciler {
             barred: None,
             survey_at: settings.poll_interval.map(|_| now),
             doubtful_until: now + DOUBT,
-            failing: false,
-            blind: false,
+            unanswered: None,
             survey_failed: false,
             settings,
         }
@@ -278,14 +276,15 @@ impl Reconciler {
         let survey = || self.survey_at.is_some_and(|at| now >= at).then_some(Step::Survey);
         let explanation =
             || self.unexplained.front().map(|(server, refusal)| Step::Names(server.clone(), refusal.clone()));
-        if self.blind {
-            return self.outward(now).or_else(|| self.inward(now)).or_else(explanation).or_else(survey);
-        }
-        if self.failing && self.settings.poll_interval.is_some() {
+        match self.unanswered {
+            // What is to be set waits for the next survey no longer.
+            Some(Step::Survey) => {
+                self.outward(now).or_else(|| self.inward(now)).or_else(explanation).or_else(survey)
+            }
             // After a silence, HAProxy may be another process that has forgotten everything.
-            return Some(Step::Survey);
+            Some(_) if self.settings.poll_interval.is_some() => Some(Step::Survey),
+            _ => self.outward(now).or_else(survey).or_else(|| self.inward(now)).or_else(explanation),
         }
-        self.outward(now).or_else(survey).or_else(|| self.inward(now)).or_else(explanation)
     }
 
     /// A server that is to lose traffic; maint goes before drain, then names count.
@@ -334,12 +333,10 @@ impl Reconciler {
     }
 
     fn silence(&mut self, now: Instant, step: &Step, cause: String, notes: &mut Vec<Note>) {
-        if !self.failing {
+        if self.unanswered.replace(step.clone()).is_none() {
             notes.push(Note::Failed { command: step.command().to_string(), cause });
         }
-        self.failing = true;
-        self.blind = *step == Step::Survey;
-        if self.blind {
+        if *step == Step::Survey {
             // Whoever answers next may be another process.
             self.survey_at = Some(now);
         }
@@ -350,9 +347,8 @@ impl Reconciler {
     }
 
     fn answered(&mut self, notes: &mut Vec<Note>) {
-        self.blind = false;
         notes.extend(self.breaker.succeeded().map(Note::Breaker));
-        let was_failing = std::mem::take(&mut self.failing);
+        let was_failing = self.unanswered.take().is_some();
         if was_failing && self.settings.poll_interval.is_none() {
             // No survey will tell whether this is still the same HAProxy.
             for server in

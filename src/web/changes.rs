@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::{error, info, warn};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
@@ -81,10 +81,8 @@ impl Changes {
         while !is_answering() {
             sleep(LOOK_AGAIN).await;
         }
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return };
-        if self.is_ending.load(Ordering::Relaxed) {
-            return;
-        }
+        // Who has it for longer finishes it as well.
+        let Ok(turn) = self.take_turn().await else { return };
         let routing = self.routing.clone();
         let finish = move || {
             if let Err(why) = routing.open() {
@@ -108,13 +106,8 @@ impl Changes {
         note: String,
         edit: impl FnOnce(&mut Routes) -> Result<(), ChangeError> + Send + 'static,
     ) -> Result<Changed, Refused> {
-        let patience = self.routing.setup.lock_timeout;
         let _place = self.clients.try_acquire().map_err(|_| Refused::Busy(Duration::ZERO))?;
-        let turn = timeout(patience, Arc::clone(&self.turn).acquire_owned()).await;
-        let turn = turn.map_err(|_| Refused::Busy(patience))?.map_err(|_| Refused::Ending)?;
-        if self.is_ending.load(Ordering::Relaxed) {
-            return Err(Refused::Ending);
-        }
+        let turn = self.take_turn().await?;
         let (routing, book) = (self.routing.clone(), self.book.clone());
         let change = move || {
             let changed = routing.change(&note, edit);
@@ -126,6 +119,13 @@ impl Changes {
             changed
         };
         spawn_blocking(change).await.map_err(|_| Refused::Ending)?.map_err(Refused::Change)
+    }
+
+    async fn take_turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        let patience = self.routing.setup.lock_timeout;
+        let turn = timeout(patience, Arc::clone(&self.turn).acquire_owned()).await;
+        let turn = turn.map_err(|_| Refused::Busy(patience))?.map_err(|_| Refused::Ending)?;
+        if self.is_ending.load(Ordering::Relaxed) { Err(Refused::Ending) } else { Ok(turn) }
     }
 
     /// Begins no further change, and waits for the one under way; `within` at most.

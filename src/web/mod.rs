@@ -105,7 +105,7 @@ const HISTORY_READERS: usize = 2;
 /// Requests under way may end for so long.
 const GRACE: Duration = Duration::from_secs(5);
 /// A change of routes takes a second. supervisord kills what has not ended after ten, and a change that is cut off is
-/// finished or undone by the next start, or the next one.
+/// finished or undone by the next start, or the next change.
 const CHANGE_GRACE: Duration = Duration::from_secs(8);
 /// Files beside the clients' connections: HAProxy's, supervisord's, polls, pipes.
 const OTHER_FILES: u64 = 64;

@@ -342,6 +342,7 @@ fn actions_go_to_the_sockets_of_the_listener() {
     expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
     let job = act(&serve, "/api/servers/app/web1/drain");
     assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert!(job["lines"][0].as_str().unwrap().starts_with("app/web1"), "{job:#}");
     assert_eq!(world.haproxy.admin("web1"), "drain");
 }
 

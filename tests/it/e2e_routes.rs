@@ -34,6 +34,7 @@ fn serve_with(master: &Master, program: &str, options: &[&str]) -> Serve {
     serve
 }
 
+/// One that may find no HAProxy yet.
 fn begin_serve(master: &Master, program: &str, options: &[&str]) -> Serve {
     let path = |name: &str| text(master.path(name));
     let files = format!("{},{}", path("haproxy.cfg"), path("routes/backends.cfg"));
@@ -540,7 +541,9 @@ fn a_change_that_was_cut_off_is_finished_by_the_next_start() {
     let app = url(web_server("app"));
     let master = cut_off(&app);
     let serve = serve_with(&master, "haproxy", &[]);
-    eventually("its end", || serve.log().contains("cut off (route a.example to").then_some(()));
+    eventually("its end", || {
+        serve.log().contains("a change that was cut off (route a.example to").then_some(())
+    });
     assert!(serve.log().contains("a change of HAProxy's configuration is unfinished; "), "{}", serve.log());
     assert_eq!(master.get("a.example"), Ok("app".into()));
     serve.post("b.example", &app).expect(201);
@@ -560,7 +563,9 @@ fn a_change_that_was_cut_off_waits_until_haproxy_answers() {
     assert_eq!(serve.end(), Some(0));
     let serve = begin_serve(&master, "haproxy", &[]);
     fs::rename(&hidden, &socket).unwrap();
-    eventually("its end", || serve.log().contains("cut off (route a.example to").then_some(()));
+    eventually("its end", || {
+        serve.log().contains("a change that was cut off (route a.example to").then_some(())
+    });
     assert_eq!(master.get("a.example"), Ok("app".into()));
     nothing_is_left(&master);
 }
