@@ -562,6 +562,71 @@ fn the_timeline_is_filtered_by_kind_and_goes_back_in_time() {
 }
 
 #[test]
+fn what_happens_while_the_history_is_asked_for_is_kept() {
+    let scene = scene(&overview(&servers()));
+    let browser = scene.open();
+    let subjects = "[...document.querySelectorAll('#entries b')].map((b) => b.textContent).join(' ')";
+    let before = "plone/client4 haproxy plone:client4 plone/client3";
+    browser.expect(subjects, before);
+    // Another stream, and the history is asked for anew.
+    scene.stage.hold("GET /api/history");
+    let streams = scene.stage.streams();
+    scene.stage.end_streams();
+    eventually("another stream", || (scene.stage.streams() > streams).then_some(()));
+    scene.stage.happen(&entry(3004, "server", "plone/client1", "UP", "DOWN"));
+    scene.stage.happen(&entry(3005, "server", "plone/client1", "DOWN", "UP"));
+    browser.expect(subjects, format!("plone/client1 plone/client1 {before}"));
+    scene.stage.release();
+    let loads = "performance.getEntriesByName(new URL('api/history?limit=50', document.baseURI).href)\
+        .filter((load) => load.responseEnd > 0).length";
+    browser.expect(loads, 2);
+    assert_eq!(browser.value(subjects), format!("plone/client1 plone/client1 {before}"));
+}
+
+#[test]
+fn what_happens_before_the_first_answer_hides_nothing_of_it() {
+    let scene = scene(&overview(&servers()));
+    let many: Vec<Value> = (1..=50).rev().map(|id| entry(id, "server", "app/web1", "UP", "DOWN")).collect();
+    scene.stage.set("GET /api/history", 200, json!({ "entries": many }));
+    scene.stage.hold("GET /api/history");
+    let browser = scene.open();
+    let count = "document.querySelectorAll('#entries li').length";
+    browser.expect(count, 0);
+    scene.stage.happen(&entry(50, "server", "app/web1", "UP", "DOWN"));
+    scene.stage.happen(&entry(51, "server", "app/newest", "UP", "DOWN"));
+    browser.expect(count, 2);
+    scene.stage.release();
+    browser.expect(count, 51);
+    assert!(browser.text("#entries li:first-child").contains("app/newest"));
+    assert!(browser.is_shown("#older"), "there is more than that");
+}
+
+#[test]
+fn another_kind_begins_anew_at_its_newest_entries() {
+    let scene = scene(&overview(&servers()));
+    let browser = scene.open();
+    let ids =
+        "[...document.querySelectorAll('#entries time')].map((t) => t.dateTime.slice(14, 19)).join(' ')";
+    let choose = |kind: &str| {
+        browser.run(&format!(
+            "const kind = document.getElementById('kind'); kind.value = '{kind}'; kind.dispatchEvent(new Event('change'))"
+        ));
+    };
+    browser.expect(ids, "50:03 50:02 50:01 50:00");
+    let page = |ids: &[u64]| {
+        let entries = ids.iter().map(|id| entry(*id, "server", "app/web1", "UP", "DOWN")).collect::<Vec<_>>();
+        json!({ "entries": entries })
+    };
+    scene.stage.set("GET /api/history", 200, page(&[3003, 2990]));
+    choose("server");
+    browser.expect(ids, "50:03 49:50");
+    // Between its entries there may be others of other kinds, further down than this page goes.
+    scene.stage.set("GET /api/history", 200, page(&[3003, 3002]));
+    choose("");
+    browser.expect(ids, "50:03 50:02");
+}
+
+#[test]
 fn a_serve_without_a_history_is_no_error() {
     let scene = scene(&overview(&servers()));
     scene.stage.set(

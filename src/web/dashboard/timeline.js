@@ -6,6 +6,8 @@ const MOST = 1000;
 
 class Timeline {
   #entries = [];
+  /** Those that came since the newest page was last asked for. */
+  #came = [];
   #items = new Map();
   #kind = "";
   #isThereMore = false;
@@ -15,6 +17,7 @@ class Timeline {
   constructor() {
     $("kind").addEventListener("change", (event) => {
       this.#kind = event.target.value;
+      this.#entries = [];
       this.load();
     });
     $("older").addEventListener("click", () => this.#older());
@@ -23,12 +26,16 @@ class Timeline {
   /** The newest page. Of two questions under way, the later one counts. */
   async load() {
     const turn = ++this.#turn;
+    this.#came = [];
     const page = await this.#ask({});
     if (turn !== this.#turn || !page) return;
-    const newest = new Set(page.map((entry) => entry.id));
-    const joins = this.#entries.length && this.#entries.some((entry) => newest.has(entry.id)) && this.#isOfKind();
+    const ids = new Set(page.map(({ id }) => id));
+    const others = (entries) => entries.filter(({ id }) => !ids.has(id));
+    const before = this.#entries.filter((entry) => !this.#came.includes(entry));
+    const joins = before.some(({ id }) => ids.has(id));
     if (!joins) this.#isThereMore = page.length === ENTRIES;
-    this.#entries = joins ? [...page, ...this.#entries.filter((entry) => !newest.has(entry.id))] : page;
+    // What happens while the answer is on its way need not be in it.
+    this.#entries = [...others(this.#came), ...page, ...(joins ? others(before) : [])];
     this.#render();
   }
 
@@ -37,7 +44,9 @@ class Timeline {
     this.#absence = null;
     if (this.#kind && entry.kind !== this.#kind) return;
     if (this.#entries.some((known) => known.id === entry.id)) return;
-    this.#entries = [entry, ...this.#entries].sort((a, b) => b.id - a.id).slice(0, MOST);
+    const newestFirst = (entries) => [entry, ...entries].sort((a, b) => b.id - a.id).slice(0, MOST);
+    this.#came = newestFirst(this.#came);
+    this.#entries = newestFirst(this.#entries);
     this.#render();
   }
 
@@ -47,15 +56,12 @@ class Timeline {
     this.#render();
   }
 
-  #isOfKind() {
-    return !this.#kind || this.#entries.every((entry) => entry.kind === this.#kind);
-  }
-
   async #older() {
-    const turn = ++this.#turn;
+    const turn = this.#turn;
     const before = this.#entries.at(-1)?.id;
     const page = await this.#ask({ before });
-    if (turn !== this.#turn || !page) return;
+    // What it was to follow may have been replaced, or may have been followed already.
+    if (!page || turn !== this.#turn || before !== this.#entries.at(-1)?.id) return;
     this.#isThereMore = page.length === ENTRIES && this.#entries.length + page.length < MOST;
     this.#entries = [...this.#entries, ...page];
     this.#render();

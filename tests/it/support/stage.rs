@@ -11,6 +11,8 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::pause;
+
 /// A path below which all is, too.
 pub(crate) const BELOW: &str = "/below/this/";
 
@@ -34,6 +36,8 @@ struct Script {
     /// `METHOD /path?query`.
     requests: Vec<String>,
     token: Option<String>,
+    /// `METHOD /path` whose answers are on their way.
+    held: Option<String>,
     is_down: bool,
 }
 
@@ -79,6 +83,15 @@ impl Stage {
     /// An entry of the history that is new.
     pub(crate) fn happen(&self, entry: &Value) {
         send(&mut self.script().streams, "history", entry);
+    }
+
+    /// Answers to `METHOD /path` are made from now on, and arrive when they are released.
+    pub(crate) fn hold(&self, request: &str) {
+        self.script().held = Some(request.to_owned());
+    }
+
+    pub(crate) fn release(&self) {
+        self.script().held = None;
     }
 
     /// Asks for this token from now on.
@@ -130,7 +143,7 @@ fn send(streams: &mut Vec<TcpStream>, name: &str, document: &Value) {
     streams.retain_mut(|stream| write!(stream, "{:x}\r\n{event}\r\n", event.len()).is_ok());
 }
 
-fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: &Path) {
+fn answer(mut client: TcpStream, shared: &Mutex<Script>, serve: &Path) {
     let Some(head) = read_head(&mut client) else { return };
     // As a proxy that has `serve` below a path would do it.
     let head = head.replacen(&format!(" {BELOW}"), " /", 1);
@@ -138,7 +151,7 @@ fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: &Path) {
     let target: Vec<&str> = head.split(' ').take(2).collect();
     let request = target.join(" ");
     let path = request.split('?').next().unwrap_or_default().to_owned();
-    let mut script = lock(script);
+    let mut script = lock(shared);
     if script.is_down {
         return;
     }
@@ -149,7 +162,13 @@ fn answer(mut client: TcpStream, script: &Mutex<Script>, serve: &Path) {
     } else if path == "GET /api/events" && script.overview.is_some() {
         open_stream(&mut script, client);
     } else if let Some((status, header, document)) = script.documents.get(&path) {
-        let _ = client.write_all(reply(*status, header, document).as_bytes());
+        let reply = reply(*status, header, document);
+        while script.held.as_ref() == Some(&path) {
+            drop(script);
+            pause();
+            script = lock(shared);
+        }
+        let _ = client.write_all(reply.as_bytes());
     } else {
         drop(script);
         bridge(&client, &head, serve);
