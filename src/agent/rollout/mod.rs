@@ -181,10 +181,8 @@ impl Rollout {
                 continue;
             };
             match admission.room_for(course.member()) {
-                Room::Now => {
-                    actions.extend(course.begin(now, sight, &self.terms));
-                    actions.extend(course.advance(now, sight, &self.terms));
-                }
+                // A turn later it goes on: by then, the listener has heard of it.
+                Room::Now => actions.extend(course.begin(now, sight, &self.terms)),
                 // Whoever is behind it waits too: the order is the operator's.
                 Room::Later => return,
                 Room::Never(why) => course.refuse(why),

@@ -245,6 +245,16 @@ fn one_after_the_other_is_drained_parted_stopped_started_and_up() {
 }
 
 #[test]
+fn the_listener_is_told_a_turn_before_a_server_is_touched() {
+    let mut world = World::new(&["a", "b"]);
+    let mut rollout = rollout(terms(Verb::Restart), &world);
+    world.turns(&mut rollout, TURN);
+    assert_eq!(world.log, ["a: claim drain"]);
+    world.turns(&mut rollout, TURN);
+    assert_eq!(world.log, ["a: claim drain", "a: drain"]);
+}
+
+#[test]
 fn nothing_is_stopped_while_a_session_is_left() {
     let mut world = World::new(&["a", "b"]);
     world.server("a").row.sessions = 1;
