@@ -78,6 +78,8 @@ struct State {
     /// The oldest first.
     jobs: VecDeque<Entry>,
     count: u64,
+    /// Those whose end was not told everywhere yet.
+    untold: usize,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl State {
         let (id, state) = (self.count, JobState::Running);
         let job = Job { id, action, subject, by, state, started_at: now, ended_at: None, lines: Vec::new() };
         self.jobs.push_back(Entry { job: job.clone(), tail: Tail::default() });
+        self.untold += 1;
         self.forget();
         Ok(job)
     }
@@ -177,12 +180,13 @@ impl Desk {
         self.inside.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until none runs any more: what does not end is killed. Blocks for some five seconds at most.
+    /// Waits until none runs any more and the end of each is told: what does not end is killed. Blocks for some five
+    /// seconds at most.
     pub fn end(&self) {
         self.stop();
         let inside = &self.inside;
-        let is_at_work = |state: &mut State| state.jobs.iter().any(Entry::is_running);
-        let waited = inside.ended.wait_timeout_while(inside.lock(), PATIENCE.grace * 2, is_at_work);
+        let waited =
+            inside.ended.wait_timeout_while(inside.lock(), PATIENCE.grace * 2, |state| state.untold > 0);
         drop(waited);
     }
 }
@@ -245,6 +249,7 @@ impl Inside {
             Err(why) => error!("{what}: {why}"),
         }
         self.tell(&job);
+        self.lock().untold -= 1;
         self.ended.notify_all();
     }
 
