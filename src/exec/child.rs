@@ -283,8 +283,8 @@ mod tests {
         let file = directory.path().join("pid");
         let script =
             format!("echo before; sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
-        let fault = shell(&script, Duration::from_secs(1)).unwrap_err();
-        assert_eq!(fault.to_string(), "did not end within 1s, and was killed:\nbefore");
+        let fault = shell(&script, Duration::from_secs(3)).unwrap_err();
+        assert_eq!(fault.to_string(), "did not end within 3s, and was killed:\nbefore");
         let pid = fs::read_to_string(file).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
         let begun = Instant::now();

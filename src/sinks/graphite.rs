@@ -143,6 +143,9 @@ mod tests {
         write: Duration::from_millis(300),
         close: Duration::from_millis(300),
     };
+    /// Where nobody is silent.
+    const PATIENT: Timeouts =
+        Timeouts { write: Duration::from_secs(5), close: Duration::from_secs(5), ..TIMEOUTS };
 
     fn open(address: SocketAddr, protocol: Protocol) -> Result<Graphite, SinkError> {
         Graphite::open(&Endpoint::tcp(&address.to_string()).unwrap(), protocol, TIMEOUTS)
@@ -188,7 +191,8 @@ mod tests {
                 text
             });
             let lines = b"a 1 1\n".repeat(100_000);
-            let mut graphite = open(address, Protocol::Tcp).unwrap();
+            let endpoint = Endpoint::tcp(&address.to_string()).unwrap();
+            let mut graphite = Graphite::open(&endpoint, Protocol::Tcp, PATIENT).unwrap();
             graphite.send(&lines).unwrap();
             graphite.close().unwrap();
             assert!(reader.join().unwrap() == lines);

@@ -341,7 +341,7 @@ mod tests {
             stat(long),
             silent,
         ];
-        let patience = Patience { total: Duration::from_secs(1), ..PATIENCE };
+        let patience = Patience { total: Duration::from_secs(3), ..PATIENCE };
         let (found, misses) = run(&patience, answers);
         assert_eq!(found, ["h0_info", "h1_info", "h2_info", "h3_info", "h4_info"]);
         assert_eq!(
@@ -351,7 +351,7 @@ mod tests {
                 "1: show stat: the connection was closed without a reply",
                 "2: show stat: the reply begins with `Permission denied` and not with `# pxname,`",
                 "3: show stat: the reply is longer than 1000 bytes",
-                "4: show stat: no complete reply within 1s (0 bytes so far)",
+                "4: show stat: no complete reply within 3s (0 bytes so far)",
             ]
         );
     }

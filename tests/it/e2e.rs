@@ -24,9 +24,11 @@ fn a_program_that_runs_is_ready_and_one_that_starts_is_in_maint() {
 
 #[test]
 fn a_program_that_stops_is_drained_and_a_stopped_one_is_in_maint() {
-    let stubborn = Program::new("web", "/bin/sh -c \"trap '' TERM; while :; do sleep 0.1; done\"");
+    let stubborn =
+        Program::new("web", "/bin/sh -c \"trap '' TERM; : > %(here)s/deaf; while :; do sleep 0.1; done\"");
     let world = World::new(&[stubborn.with("stopwaitsecs=3").with("killasgroup=true")], "", "*=app/*");
     world.expect_running("web");
+    eventually("a program that does not hear", || fs::metadata(world.directory().join("deaf")).ok());
     std::thread::scope(|scope| {
         scope.spawn(|| world.supervisord.ctl(&["stop", "web"]));
         world.haproxy.expect("web", "drain");
@@ -47,7 +49,8 @@ fn a_program_that_ends_by_itself_is_in_maint() {
     fs::write(world.directory().join("enough"), "").unwrap();
     world.supervisord.expect("web", "EXITED");
     world.haproxy.expect("web", "maint");
-    assert!(world.supervisord.log().contains("`app/web` set to ready"), "it was ready while it ran");
+    // It was ready while it ran.
+    world.supervisord.expect_log("`app/web` set to ready");
 }
 
 #[test]
@@ -79,6 +82,8 @@ fn a_crash_is_followed_by_maint_and_the_restart_by_ready() {
 fn a_crash_is_known_before_supervisord_tells() {
     let world = World::idle(&["web"]);
     world.expect_running("web");
+    world.supervisord.expect_log("program `web` is RUNNING");
+    world.supervisord.expect_log("`app/web` set to ready");
     kill(world.supervisord.pid("web"), Signal::SIGKILL).unwrap();
     world.supervisord.expect_log("event PROCESS_STATE_EXITED");
     let log = world.supervisord.log();
@@ -90,8 +95,9 @@ fn a_crash_is_known_before_supervisord_tells() {
 fn a_program_that_dies_before_it_is_up_is_never_ready() {
     // Without pipes to its output, supervisord notices its death a second late and calls it RUNNING first.
     let code = "/bin/sh -c 'exec >/dev/null 2>&1; sleep 0.1; exit 1'";
-    for options in ["", "--no-sync"] {
-        let world = World::new(&[Program::new("web", code).with("startretries=1000")], options, "*=app/*");
+    // Where supervisord is woken, its time is long enough for a machine that is slow to end the program.
+    for (options, lines) in [("", "startsecs=3\nstartretries=1000"), ("--no-sync", "startretries=1000")] {
+        let world = World::new(&[Program::new("web", code).with(lines)], options, "*=app/*");
         world.supervisord.expect_log("program `web` is STARTING");
         if options == "--no-sync" {
             // Nothing wakes supervisord up, so it tells of a success that never was.
@@ -230,7 +236,7 @@ fn a_killed_listener_catches_up() {
 fn a_restarted_listener_never_touches_a_server_that_is_ready() {
     let port = free_port();
     let server = format!("web 127.0.0.1:{port} check inter 100ms");
-    let world = World::with_servers(&[&server], &[Program::web("web", port, 0.0)], "", "*=app/*");
+    let world = World::with_servers(&[&server], &[Program::app("web", port, 0.0)], "", "*=app/*");
     world.haproxy.expect_status("web", "UP");
     world.supervisord.expect("listener", "RUNNING");
     let before = world.supervisord.pid("listener");
@@ -455,7 +461,10 @@ fn without_xml_rpc_events_alone_do_the_work() {
 #[test]
 fn xml_rpc_over_http_with_a_password_works_and_without_it_is_explained() {
     for (environment, expected) in [
-        ("environment=SUPERVISOR_USERNAME=me,SUPERVISOR_PASSWORD=secret\n", "supervisord's list: "),
+        (
+            "environment=SUPERVISOR_USERNAME=me,SUPERVISOR_PASSWORD=secret\n",
+            "called: supervisor.getAllProcessInfo()",
+        ),
         ("", "user name and password are needed or wrong; set SUPERVISOR_USERNAME"),
     ] {
         let directory = tempfile::tempdir().unwrap();
@@ -466,7 +475,9 @@ fn xml_rpc_over_http_with_a_password_works_and_without_it_is_explained() {
         let options = format!("events=PROCESS_STATE\nbuffer_size=100\n{environment}");
         Supervisord::write(directory.path(), &http, &listener, &options, &[Program::idle("web")]);
         let supervisord = Supervisord::start(directory.path());
-        supervisord.expect_log(expected);
+        eventually(expected, || {
+            (supervisord.log() + &supervisord.own_log()).contains(expected).then_some(())
+        });
         haproxy.expect("web", "ready");
         assert!(!supervisord.log().contains("secret"), "no log tells a password");
     }
@@ -485,6 +496,7 @@ fn supervisord_is_woken_while_something_is_in_transition_and_never_otherwise() {
     world.haproxy.expect("slow", "ready");
     let during = calls() - before;
     assert!((10..100).contains(&during), "{during} calls in 3 s");
+    world.supervisord.expect("slow", "RUNNING");
     let after = calls();
     for_a_while(Duration::from_secs(1), || {});
     assert_eq!(calls(), after, "the transition is over");
@@ -553,7 +565,7 @@ fn every_form_of_address_works_and_several_haproxies_are_told() {
 fn mistakes_in_the_mapping_are_explained() {
     let servers = ["web1 127.0.0.1:9", "web2 127.0.0.1:9"];
     let mapping = "web:app/web9 web:apps/web1 ghost:app/web1";
-    let world = World::with_servers(&servers, &[Program::idle("web")], "", mapping);
+    let world = World::with_servers(&servers, &[Program::idle("web").with("autostart=false")], "", mapping);
     world.supervisord.expect_log("`app/web9` state maint: no such server; backend `app` has `web1`, `web2`");
     world.supervisord.expect_log("`apps/web1` state maint: no such backend; there are `app`");
     world.supervisord.expect_log("supervisord has no program for `ghost:app/web1`; it has `web`");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Haproxy, Load, Program, Run, Running, World, eventually, free_port};
+use crate::support::{Haproxy, Program, Run, Running, World, eventually, free_port};
 
 /// An app, and its server's line with health checks.
 fn app(name: &str) -> (Program, String) {
@@ -39,8 +39,14 @@ fn settled(world: &World, haproxy: &Haproxy, server: &str, status: &str) {
 /// A request that takes a while, once its session is on `web1`.
 fn request_on_web1(world: &World, path: &str) -> std::thread::JoinHandle<Result<(), String>> {
     world.run(&["drain", "web2"]).expect(0);
-    let request = world.get_aside(path);
-    eventually("the session", || (world.sessions("web1") == 1).then_some(()));
+    let mut request = world.get_aside(path);
+    eventually("the session", || {
+        // One that was over before it was seen is of no use.
+        if request.is_finished() {
+            request = world.get_aside(path);
+        }
+        (world.sessions("web1") == 1).then_some(())
+    });
     request
 }
 
@@ -132,17 +138,17 @@ fn status_watches_and_has_colours_where_they_are_wanted() {
     terminal.lines().expect("\x1b[H\x1b[J");
     terminal.signal(Signal::SIGTERM);
 
+    let began = Instant::now();
     let mut people = world.start(&["status", "--watch"]);
     let mut machine = world.start(&["status", "--watch", "--json"]);
     let (pages, lines) = (people.lines(), machine.lines());
     pages.expect("UP");
-    let began = Instant::now();
     for _ in 0..3 {
         let line = lines.expect("{");
         let json: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(json["servers"][0]["status"], "UP");
     }
-    assert!(began.elapsed() > Duration::from_millis(1500), "one line each second");
+    assert!(began.elapsed() >= Duration::from_secs(2), "one line each second");
     world.haproxy.ask("set server app/web1 state maint");
     pages.expect("MAINT");
     lines.expect("\"status\":\"MAINT\"");
@@ -256,7 +262,7 @@ fn two_haproxies_are_shown_and_set_side_by_side() {
 #[test]
 fn a_drain_waits_for_its_session_and_nobody_comes_in_between() {
     let world = apps(&["web1", "web2"], "");
-    let request = request_on_web1(&world, "/1.5");
+    let request = request_on_web1(&world, "/6");
     let mut drain = world.start(&["drain", "web1", "--wait"]);
     world.haproxy.expect("web1", "drain");
     let owner = format!("pid {} (`", drain.id());
@@ -280,7 +286,7 @@ fn a_drain_waits_for_its_session_and_nobody_comes_in_between() {
         .complains("warn: backend `app` has no server left that takes new requests");
     assert_eq!(request.join().unwrap(), Ok(()));
 
-    let request = request_on_web1_after_ready(&world, "/1.5");
+    let request = request_on_web1_after_ready(&world, "/6");
     let drain = world.start(&["drain", "web1", "--wait"]);
     world.haproxy.expect("web1", "drain");
     drain.signal(Signal::SIGINT);
@@ -307,7 +313,7 @@ fn a_drain_that_takes_too_long_ends_with_75_and_may_close_the_sessions() {
         .expect(75)
         .says("app/web1  DRAIN, 1 session\n")
         .complains("error: not reached within 300ms: 1 session\n");
-    let on_terminal = ["drain", "web1", "--wait", "--timeout", "300ms", "-c", "supervisord.conf"];
+    let on_terminal = ["drain", "web1", "--wait", "--timeout", "2", "-c", "supervisord.conf"];
     Running::start_on_terminal(world.directory(), &on_terminal, &[("NO_COLOR", "1")])
         .wait()
         .expect(75)
@@ -334,13 +340,8 @@ fn servers_are_taken_out_and_put_back_without_losing_a_request() {
         assert_eq!(run.err, "", "the other one takes requests");
         world.run(&["ready", server, "--wait"]).expect(0);
     }
-    lost_nothing(load);
+    load.lost_nothing();
     assert_eq!(world.get("/0"), Ok(()));
-}
-
-fn lost_nothing(load: Load) {
-    let (count, failures) = load.stop();
-    assert!(count > 10 && failures.is_empty(), "{} of {count} failed: {failures:?}", failures.len());
 }
 
 #[test]
@@ -369,6 +370,7 @@ fn what_nobody_would_answer_is_not_made_ready() {
     assert_eq!(world.haproxy.admin("deaf"), "drain");
 
     world.run(&["maint", "web1"]).expect(0).says("app/web1  MAINT\n");
+    settled(&world, &world.haproxy, "web1", "MAINT");
     world.run(&["ready", "web1", "--wait"]).expect(0).says("app/web1  UP\n");
     assert_eq!(world.haproxy.statuses()["web1"], "UP");
 
@@ -443,11 +445,10 @@ fn settings_come_from_included_files_variables_and_a_server_with_a_password() {
     world.haproxy.expect("web1", "ready");
 
     world.rewrite("[supervisorctl]\n", "[supervisorctl]\nusername=me\npassword=wrong\n");
-    world
-        .run(&["drain", "web1"])
-        .expect(0)
-        .complains("warn: supervisord tcp://127.0.0.1:")
-        .complains("are needed or wrong");
+    let run = world.run(&["drain", "web1"]);
+    // The listener may have set it back before the command has looked at it again.
+    assert!([0, 1].contains(&run.code), "{run:#?}");
+    run.complains("warn: supervisord tcp://127.0.0.1:").complains("are needed or wrong");
     world.haproxy.expect("web1", "ready");
     world
         .run(&["hold", "web1", "--reason", "x"])
@@ -516,6 +517,7 @@ fn a_hold_outlasts_restarts_of_the_program_and_of_the_listener() {
         .expect(0)
         .says("app/web2  held in maint\n")
         .omits("web1");
+    settled(&world, &world.haproxy, "web2", "MAINT");
     world.run(&["release", "all"]).expect(0).says("app/web1  released\n").says("app/web2  released\n");
     world.haproxy.expect_status("web1", "UP");
     world.haproxy.expect_status("web2", "UP");
@@ -685,6 +687,7 @@ fn check_finds_nothing_where_all_is_well_and_each_fault_of_the_configuration() {
     );
     assert_eq!(nagios.out.lines().count(), 1);
     world.supervisord.ctl(&["stop", "web2"]);
+    world.haproxy.expect("web2", "maint");
     check(&world, 1, "warn", "program web2", "is STOPPED; `supervisor-haproxy start web2` brings it back");
 
     let json = world.run(&["check", "--json"]).expect(1).json();

@@ -131,8 +131,10 @@ fn programs_stand_beside_their_servers() {
     world.expect_running("web1");
     world.expect_running("web2");
     let serve = serve(&world, &[]);
-    let document = expect(&serve, "both programs", |document| {
+    // HAProxy's health is found out by another thread than the servers' states.
+    let document = expect(&serve, "both programs, and HAProxy's health", |document| {
         ["web1", "web2"].iter().all(|name| server(document, name)["agrees"] == true)
+            && document["haproxy"]["status"] == "HEALTHY"
     });
     let web1 = server(&document, "web1");
     assert_eq!(web1["program"], "web1");
@@ -156,10 +158,13 @@ fn programs_stand_beside_their_servers() {
     );
 
     world.supervisord.ctl(&["stop", "web2"]);
-    let document =
-        expect(&serve, "a program that is stopped", |document| server(document, "web2")["admin"] == "maint");
+    // The listener knows of its death before supervisord does.
+    let document = expect(&serve, "a program that is stopped", |document| {
+        let web2 = server(document, "web2");
+        web2["admin"] == "maint" && web2["programState"] == "STOPPED"
+    });
     let web2 = server(&document, "web2");
-    assert_eq!((&web2["programState"], &web2["wanted"]), (&json!("STOPPED"), &json!("maint")));
+    assert_eq!(web2["wanted"], "maint");
     assert!(web2["pid"].is_null() && web2["programUptime"].is_null(), "{web2:#}");
     assert!(serve.log().contains("program `web2` went from"), "{}", serve.log());
     let sessions = serve.ask_as_admin("GET", "/api/overview/sessions", &[], "").expect(200).json();
@@ -269,7 +274,7 @@ fn each_entry_of_the_history_is_an_event() {
 
 #[test]
 fn programs_and_actions_are_in_the_history() {
-    let world = World::idle(&["web1", "web2"]);
+    let world = left_alone(&["web1", "web2"]);
     world.expect_running("web1");
     let serve = serve(&world, &[]);
     expect(&serve, "the program", |document| server(document, "web1")["agrees"] == true);
@@ -299,13 +304,15 @@ fn a_restart_over_http_loses_no_request_and_says_how_it_goes() {
     expect(&serve, "the program", |document| server(document, "web2")["agrees"] == true);
     let load = world.load(4);
     let job = act(&serve, "/api/programs/web2/restart");
-    let (count, failures) = load.stop();
-    assert!(count > 20 && failures.is_empty(), "{} of {count} failed: {failures:?}", failures.len());
+    load.lost_nothing();
     assert_eq!(job["state"], "succeeded", "{job:#}");
     assert!(job["lines"].to_string().contains("1 of 1 restarted"), "{job:#}");
-    assert_ne!(world.supervisord.pid("web2"), before);
-    let document = expect(&serve, "the program again", |document| server(document, "web2")["agrees"] == true);
-    assert_eq!(server(&document, "web2")["pid"], world.supervisord.pid("web2").as_raw());
+    let after = world.supervisord.pid("web2");
+    assert_ne!(after, before);
+    expect(&serve, "the new process", |document| {
+        let web2 = server(document, "web2");
+        web2["agrees"] == true && web2["pid"] == after.as_raw()
+    });
 }
 
 #[test]
@@ -540,13 +547,11 @@ fn metrics_tell_programs_servers_and_the_listener() {
     );
     assert!(serve.log().contains("listener.prom: line 1: a sample of another metric"), "{}", serve.log());
     world.supervisord.ctl(&["stop", "web2"]);
-    eventually("a program that is stopped", || {
-        metrics(&serve).contains("program=\"web2\",state=\"STOPPED\"} 1\n").then_some(())
+    eventually("a program that is stopped, and a server that nobody has set", || {
+        let text = metrics(&serve);
+        let is_stopped = text.contains("program=\"web2\",state=\"STOPPED\"} 1\n");
+        (is_stopped && text.contains("server_agrees{proxy=\"app\",server=\"web2\"} 0\n")).then_some(())
     });
-    assert!(
-        metrics(&serve).contains("server_agrees{proxy=\"app\",server=\"web2\"} 0\n"),
-        "nobody has set it"
-    );
 }
 
 fn check_metrics(text: &str) {

@@ -46,7 +46,7 @@ fn get(front: &Path) -> String {
 
 /// An HAProxy whose names have dots, and that has served so many requests from a server that works, and as many
 /// from a backend half of whose servers do not.
-fn haproxy(directory: &Path, name: &str, further: &str, requests: usize) -> Haproxy {
+fn haproxy(directory: &Path, name: &str, further: &str, requests: u64) -> Haproxy {
     let (port, dotted) = (web(), directory.join(format!("{name}.dotted")));
     let site = format!(
         "{further}\nfrontend my.front\n  mode http\n  timeout client 9s\n  bind {} mode 666\n  default_backend api.v1\n\
@@ -62,6 +62,8 @@ fn haproxy(directory: &Path, name: &str, further: &str, requests: usize) -> Hapr
         assert!(get(&haproxy.socket.with_extension("front")).starts_with("HTTP/1.0 200 "));
         get(&dotted);
     }
+    // HAProxy counts an answer after it has given it.
+    eventually("all answers counted", || (haproxy.count("front", 1, "hrsp_2xx") == requests).then_some(()));
     haproxy
 }
 
@@ -429,7 +431,7 @@ fn ended_twice(arguments: &[&str]) -> (Option<i32>, String) {
     let mut process = pipeline.start_with("process", arguments, &[]);
     eventually("a delivery under way", || (sink.accepted() > 0).then_some(()));
     process.signal(Signal::SIGTERM);
-    for_a_while(Duration::from_millis(500), || assert!(process.is_running(), "it has a snapshot in hand"));
+    for_a_while(Duration::from_secs(1), || assert!(process.is_running(), "it has a snapshot in hand"));
     let second = Instant::now();
     process.signal(Signal::SIGTERM);
     let code = process.wait();

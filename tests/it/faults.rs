@@ -10,7 +10,7 @@ fn reply(text: &str) -> Act {
     Act::Reply(text.as_bytes().to_vec())
 }
 
-/// A listener with a short time limit, so that a test of silence is short; and without surveys, unless asked.
+/// A listener with a time limit that keeps tests of silence short, and is long for a busy machine; and without surveys, unless asked.
 fn start(options: &[&str]) -> (Listener, FakeHaproxy, tempfile::TempDir) {
     start_with(options, |_| {})
 }
@@ -24,7 +24,7 @@ fn start_with(
     let fake = FakeHaproxy::start(directory.path());
     prepare(&fake);
     let socket = fake.path.to_str().unwrap().to_owned();
-    let always = ["--timeout", "300ms", "--breaker-reset", "200ms"];
+    let always = ["--timeout", "2s", "--breaker-reset", "200ms"];
     let listener = Listener::start(directory.path(), &[&always, options, &[&socket, "a*=app/a*"]].concat());
     (listener, fake, directory)
 }
@@ -44,13 +44,13 @@ fn recovers_from(fault: Act, message: &str) {
 
 #[test]
 fn silence_is_overcome() {
-    recovers_from(Act::Hang(Vec::new()), "no complete reply within 300ms (0 bytes so far)");
+    recovers_from(Act::Hang(Vec::new()), "no complete reply within 2s (0 bytes so far)");
 }
 
 #[test]
 fn half_a_reply_is_overcome() {
     // The line end is there, and the end of the connection is not: HAProxy always closes.
-    recovers_from(Act::Hang(b"\n".to_vec()), "no complete reply within 300ms (1 bytes so far)");
+    recovers_from(Act::Hang(b"\n".to_vec()), "no complete reply within 2s (1 bytes so far)");
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn a_hanging_haproxy_never_holds_up_supervisord() {
     let mut listener = Listener::start(directory.path(), &patient);
     listener.process("a1", "STOPPED");
     let start = Instant::now();
-    for _ in 0..500 {
+    for _ in 0..100 {
         listener.process("a2", "STARTING");
         listener.process("a2", "STOPPED");
     }
-    // A thousand events would take more than five hours if each waited for its command.
+    // Two hundred events would take more than an hour if each waited for its command.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     fake.expect_count(1);
 }
@@ -245,7 +245,7 @@ fn several_haproxies_are_independent() {
     let directory = tempfile::tempdir().unwrap();
     let fake = FakeHaproxy::start(directory.path());
     let sockets = format!("/nonexistent/socket,{}", fake.path.display());
-    let mut listener = Listener::start(directory.path(), &["--timeout", "300ms", &sockets, "a*=app/a*"]);
+    let mut listener = Listener::start(directory.path(), &["--timeout", "2s", &sockets, "a*=app/a*"]);
     listener.process("a1", "STOPPED");
     fake.expect("set server app/a1 state maint");
     listener.expect_log("haproxy unix:///nonexistent/socket: ");
@@ -255,7 +255,7 @@ fn several_haproxies_are_independent() {
 fn a_replaced_haproxy_is_told_everything_again() {
     let (mut listener, fake, _directory) = start(&["--poll-interval", "100ms"]);
     listener.process("a1", "STOPPED");
-    listener.process("a2", "STOPPING");
+    listener.process("a2", "STOPPED");
     fake.expect_count(2);
     // Who asks again has understood the answer before: it knows whom to compare with.
     fake.expect_asked("show info", 3);

@@ -113,8 +113,8 @@ fn while_the_disk_is_full_entries_wait_and_nothing_else_does() {
     assert_eq!(world.history(&file, &["--kind", "server"]), Vec::<Value>::new(), "it can be read");
     let before = serve.health()["lastCheck"]["timestamp"].clone();
     serve.expect("another check", |health| health["lastCheck"]["timestamp"] != before);
-    assert_eq!(serve.log().matches(" error: ").count(), 1, "{}", serve.log());
     says(&serve, "entries wait in memory until it can be written");
+    assert_eq!(serve.log().matches(" error: ").count(), 1, "{}", serve.log());
     fs::remove_file(ballast).unwrap();
     world.expect(&file, "DRAIN");
     world.expect(&file, "MAINT");
@@ -172,6 +172,7 @@ fn a_damaged_file_is_set_aside_and_serve_goes_on() {
     fs::rename(world.path("new"), &file).unwrap();
     world.set("MAINT");
     says(&serve, "history.sqlite.damaged-1`");
+    eventually("a new file", || file.exists().then_some(()));
     world.expect(&file, "MAINT");
     assert!(world.path("history.sqlite.damaged-1").exists());
 }
@@ -404,6 +405,7 @@ fn over_http_the_token_is_needed_and_what_is_wrong_is_told() {
     refused("kind=x", "there are server, haproxy, circuit");
     refused("since=1h", "there are limit, before, kind and subject");
     eventually("an entry", || (ask(&serve, "/api/history").len() == 1).then_some(()));
+    eventually("it is in the file", || (metric(&serve, "waiting_entries") == 0).then_some(()));
     fs::remove_file(world.path("history.sqlite")).unwrap();
     assert_eq!(ask(&serve, "/api/history"), Vec::<Value>::new());
     fs::write(world.path("history.sqlite"), "x".repeat(9999)).unwrap();

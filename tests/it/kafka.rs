@@ -189,7 +189,8 @@ fn a_raw_snapshot_says_in_its_headers_what_it_is() {
 
 #[test]
 fn two_members_of_a_group_share_the_work_and_clusters_are_added_up() {
-    let (_mock, settings) = mock();
+    let (_mock, mut settings) = mock();
+    settings.cluster_wait = Duration::from_secs(5);
     let mut members = both_joined(&settings);
     let mut expected = BTreeMap::new();
     // More than one part of a file.

@@ -107,7 +107,7 @@ fn add_kafka(pipeline: &Pipeline, brokers: &str, session: Duration, further: &st
     let (session, beat) = (session.as_millis(), session.as_millis() / 8);
     let session = format!("rdkafka.session.timeout.ms = {session}\nrdkafka.heartbeat.interval.ms = {beat}");
     let mut file = OpenOptions::new().append(true).open(pipeline.path("h.conf")).unwrap();
-    writeln!(file, "[kafka]\nbrokers = {brokers}\nmessage-timeout = 1\n{session}\n{further}").unwrap();
+    writeln!(file, "[kafka]\nbrokers = {brokers}\nmessage-timeout = 3\n{session}\n{further}").unwrap();
 }
 
 /// A machine that finds nobody to pull from, so that it ships what is laid into its spool and nothing else.
@@ -321,7 +321,7 @@ fn brokers_that_hang_keep_nobody_from_ending() {
     wait_until_shipped(&machine);
     broker.signal(Signal::SIGSTOP);
     feed(&machine, &[2000]);
-    pull.expect_log("not acknowledged within 1s");
+    pull.expect_log("not acknowledged within 3s");
     pull.end();
     process.end();
     assert_eq!(machine.waiting(), ["2000"]);
@@ -542,9 +542,9 @@ fn whenever_pull_is_killed_all_arrives_and_only_what_was_in_hand_comes_again() {
     for round in 0..KILLS {
         feed(&machine, &(times.end..times.end + 5).collect::<Vec<_>>());
         times.end += 5;
+        let left = machine.waiting().len() - round % 5;
         let pull = pull_as("lb-1", &machine);
         pull.expect_log("delivering from `");
-        let left = machine.waiting().len() - round % 5;
         eventually("some are shipped", || (machine.waiting().len() <= left).then_some(()));
         pull.kill();
     }

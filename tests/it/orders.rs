@@ -152,7 +152,7 @@ fn a_server_that_no_program_stands_for_is_held_and_then_left_as_it_is() {
     listener.expect_log("warn: left as they are, for no program is known that they stand for: app/x1");
     // Everything that is wanted is told again, and this is not.
     listener.process("a2", "STOPPED");
-    fake.expect_last("set server app/a2 state maint");
+    listener.expect_log("`app/a2` set to maint");
     listener.signal(Signal::SIGHUP);
     eventually("the second round", || (fake.setters().len() == 3).then_some(()));
     assert_eq!(fake.setters()[1..], ["set server app/a2 state maint", "set server app/a2 state maint"]);

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -218,10 +219,10 @@ fn a_sink_that_hangs_loses_nothing_and_is_tried_again() {
     const SERVERS: usize = 10_000;
     let sink = Sink::with("127.0.0.1:0", &[Manner::Hang, Manner::Hang]);
     let pipeline = Pipeline::new(&sink);
-    pipeline.configure(&sink, "", "", "write-timeout = 0.3");
+    pipeline.configure(&sink, "", "", "write-timeout = 2");
     pipeline.feed("1000", &snapshot(SERVERS));
     let process = pipeline.start("process");
-    process.expect_log("it took nothing more within 300ms (");
+    process.expect_log("it took nothing more within 2s (");
     sink.wait_for(1);
     process.end();
     assert_eq!(sink.accepted(), 3);
@@ -235,9 +236,9 @@ fn a_sink_that_hangs_loses_nothing_and_is_tried_again() {
 fn a_sink_that_has_little_to_read_and_keeps_silent_has_not_taken_it() {
     let sink = Sink::with("127.0.0.1:0", &[Manner::Hang]);
     let pipeline = Pipeline::new(&sink);
-    pipeline.configure(&sink, "", "", "close-timeout = 0.3\nretries = 1\ninterval = 0.1");
+    pipeline.configure(&sink, "", "", "close-timeout = 3\nretries = 1\ninterval = 0.1");
     pipeline.feed("1000", &snapshot(5));
-    pipeline.once("process").expect(0).complains("it has not closed the connection within 300ms after all");
+    pipeline.once("process").expect(0).complains("it has not closed the connection within 3s after all");
     assert_eq!(sink.accepted(), 2, "it was handed all of it again");
     pipeline.is_clean();
 }
@@ -519,7 +520,9 @@ fn what_cannot_be_understood_is_set_aside_with_its_reason_and_the_others_go_on()
     eventually("an empty spool", || pipeline.waiting().is_empty().then_some(()));
     pipeline.feed("3000", &snapshot(3));
     sink.wait_for(3);
-    let log = process.end();
+    let count = bad.len() + odd.len();
+    eventually("a word on each", || (process.said(" is of no use and now at ") == count).then_some(()));
+    process.end();
     has_arrived(&sink, &[1000, 2000, 3000], &paths);
 
     let read =
@@ -538,8 +541,7 @@ fn what_cannot_be_understood_is_set_aside_with_its_reason_and_the_others_go_on()
         assert_eq!(reason(name), format!("{file}: it is no plain file\n"));
     }
     assert!(read("1017", "reason.1").starts_with("`reason` is foreign: "));
-    assert_eq!(names(&pipeline.quarantine()).len(), bad.len() + odd.len());
-    assert_eq!(log.matches(" is of no use and now at ").count(), bad.len() + odd.len(), "{log}");
+    assert_eq!(names(&pipeline.quarantine()).len(), count);
 }
 
 #[test]
@@ -597,7 +599,11 @@ fn a_spool_that_was_taken_away_is_told_of_once_and_used_again_when_it_is_back() 
     pipeline.feed("3000", &snapshot(3));
     sink.wait_for(3);
     eventually("an empty spool", || pipeline.waiting().is_empty().then_some(()));
-    assert_eq!(process.said("it can be read again"), 2);
+    eventually("it can be read again", || (process.said("it can be read again") == 2).then_some(()));
+    // It is looked at before it is locked, perhaps; what comes next is found behind both.
+    pipeline.feed("3500", &snapshot(3));
+    sink.wait_for(4);
+    eventually("an empty spool", || pipeline.waiting().is_empty().then_some(()));
     // It is this process's alone, as the first one was.
     let other = pipeline.start("process");
     other.expect_log("another process delivers from `");
@@ -609,9 +615,9 @@ fn a_spool_that_was_taken_away_is_told_of_once_and_used_again_when_it_is_back() 
     process.expect_log("incoming`: cannot be read: Not a directory");
     fs::remove_file(pipeline.incoming()).unwrap();
     pipeline.feed("4000", &snapshot(3));
-    sink.wait_for(4);
+    sink.wait_for(5);
     process.end();
-    has_arrived(&sink, &[1000, 2000, 3000, 4000], &paths);
+    has_arrived(&sink, &[1000, 2000, 3000, 3500, 4000], &paths);
     pipeline.is_clean();
 }
 
@@ -661,8 +667,10 @@ fn what_haproxy_does_not_give_whole_is_no_snapshot() {
     let fake = FakeHaproxy::start(pipeline.directory());
     let files = snapshot(100);
     let (info, stat) = (files["a.sock_info"].clone(), files["a.sock_stat"].clone());
+    // Nobody ever listens there.
     let deserted = pipeline.path("deserted.sock");
-    drop(UnixListener::bind(&deserted).unwrap());
+    let silent = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(silent.as_raw_fd(), &UnixAddr::new(&deserted).unwrap()).unwrap();
     let pull = |path: &Path| {
         pipeline.configure(&Sink::start(), &servers(path), "", "");
         let run = pipeline.once("pull").expect(1);

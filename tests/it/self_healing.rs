@@ -2,6 +2,7 @@
 //! one real supervisord.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -51,11 +52,14 @@ impl Stage {
             Program::new("haproxy", "haproxy -db -f %(here)s/haproxy.cfg")
                 .with("autorestart=false\nstartsecs=0\nstopwaitsecs=1\npriority=-9"),
             Program::idle("web"),
-            Program::new("serve", &serve).with("redirect_stderr=true"),
+            // It would recover an HAProxy that is slow to start.
+            Program::new("serve", &serve).with("redirect_stderr=true\nautostart=false"),
         ];
         let listener = format!("{} web:app/web", here.join("haproxy.sock").display());
         Supervisord::configure(here, &listener, &programs);
         let stage = Self { supervisord: Supervisord::start(here), directory };
+        eventually("HAProxy", || UnixStream::connect(stage.path("haproxy.sock")).ok());
+        stage.supervisord.ctl(&["start", "serve"]);
         stage.expect("a server that is ready", is_ready);
         stage
     }

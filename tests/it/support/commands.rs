@@ -269,11 +269,20 @@ impl Load {
         Self { over, count, clients }
     }
 
-    /// Ends it; gives the number of requests and what went wrong.
-    pub(crate) fn stop(self) -> (usize, Vec<String>) {
+    /// Ends it; gives what went wrong.
+    pub(crate) fn stop(self) -> Vec<String> {
         self.over.store(true, Ordering::Relaxed);
-        let failures = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-        (self.count.load(Ordering::Relaxed), failures)
+        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    }
+
+    /// Ends it when there were enough requests to tell, and expects that none has failed.
+    #[track_caller]
+    pub(crate) fn lost_nothing(self) {
+        let count = eventually("a hundred requests", || {
+            Some(self.count.load(Ordering::Relaxed)).filter(|count| *count >= 100)
+        });
+        let failures = self.stop();
+        assert!(failures.is_empty(), "{} of {count} failed: {failures:?}", failures.len());
     }
 }
 

@@ -205,6 +205,15 @@ impl Haproxy {
             .collect()
     }
 
+    /// A count of one proxy: a frontend's are of type 1, a backend's of type 2 (management guide, `show stat`).
+    #[track_caller]
+    pub(crate) fn count(&self, proxy: &str, kind: u8, name: &str) -> u64 {
+        let text = self.ask(&format!("show stat {proxy} {kind} -1"));
+        let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let column = rows.next().unwrap().iter().position(|column| *column == name).unwrap();
+        rows.next().unwrap()[column].parse().unwrap()
+    }
+
     /// The administrative state of each server of `app`, beneath what `show stat` shows.
     #[track_caller]
     pub(crate) fn admin(&self, server: &str) -> &'static str {

@@ -1,7 +1,7 @@
 //! The listener over pipes, with the test in supervisord's place.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -18,7 +18,8 @@ pub(crate) struct Listener {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    log: std::path::PathBuf,
+    /// A file that is open can be read when its directory is gone.
+    log: File,
     serial: u64,
 }
 
@@ -29,7 +30,8 @@ impl Listener {
     }
 
     pub(crate) fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let log = directory.join("listener.log");
+        let path = directory.join("listener.log");
+        let written = File::create(&path).unwrap();
         let mut child = Command::new(BINARY)
             .arg("-v")
             .args(arguments)
@@ -37,11 +39,12 @@ impl Listener {
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
+            .stderr(written)
             .spawn()
             .unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
+        let log = File::open(path).unwrap();
         let mut listener = Self { child, input, output, log, serial: 0 };
         listener.expect_output("READY\n");
         listener
@@ -136,7 +139,10 @@ impl Listener {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let (mut log, mut text) = (&self.log, String::new());
+        log.rewind().unwrap();
+        log.read_to_string(&mut text).unwrap();
+        text
     }
 
     /// Waits for a text in the log.

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "web")]
 pub(crate) use browser::{Browser, DOWN, ENTER, ESCAPE, Look, TAB};
-pub(crate) use commands::{Load, Run, Running};
+pub(crate) use commands::{Run, Running};
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Act, FakeHaproxy, servers_state, survey};
 pub(crate) use haproxy::{Haproxy, free_port};

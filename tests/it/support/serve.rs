@@ -114,7 +114,7 @@ impl Serve {
         let mut command = Command::new(program);
         command.arg("serve");
         // What a test says itself outweighs a variable.
-        for (name, value) in [("CHECK_INTERVAL", "0.1"), ("TIMEOUT", "0.5"), ("BREAKER_RESET", "0.5")] {
+        for (name, value) in [("CHECK_INTERVAL", "0.1"), ("TIMEOUT", "5"), ("BREAKER_RESET", "0.5")] {
             command.env(format!("SUPERVISOR_HAPROXY_SERVE_{name}"), value);
         }
         command.env("SUPERVISOR_HAPROXY_SERVE_HISTORY", directory.join("history.sqlite"));

@@ -65,7 +65,7 @@ fn brokers_that_are_down_are_told_of_in_time_and_found_again() {
 
 #[test]
 fn nobody_there_is_said_so() {
-    let mut producer = producer("127.0.0.1:1", Duration::from_millis(500));
+    let mut producer = producer("127.0.0.1:1", Duration::from_secs(3));
     let error = send(&mut producer, 1).unwrap_err().to_string();
     assert!(error.starts_with("kafka 127.0.0.1:1: 0 of 1 messages were acknowledged: "), "{error}");
     assert!(error.contains("Connection refused"), "{error}");
@@ -101,7 +101,7 @@ fn what_will_never_do_says_what_to_do() {
 fn a_topic_that_nobody_makes_is_named() {
     let mock = MockCluster::new(1).unwrap();
     mock.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-    let mut producer = producer(&mock.bootstrap_servers(), Duration::from_secs(2));
+    let mut producer = producer(&mock.bootstrap_servers(), Duration::from_secs(6));
     let error = send(&mut producer, 1).unwrap_err().to_string();
     assert!(error.contains("there is no topic `t`, and the brokers do not make it by themselves"), "{error}");
 }
