@@ -181,7 +181,7 @@ impl Rollout {
                 continue;
             };
             match admission.room_for(course.member()) {
-                // A turn later it goes on: by then, the listener has heard of it.
+                // It goes on a turn later: supervisord answers before it has told the listener.
                 Room::Now => actions.extend(course.begin(now, sight, &self.terms)),
                 // Whoever is behind it waits too: the order is the operator's.
                 Room::Later => return,
