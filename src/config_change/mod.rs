@@ -11,6 +11,7 @@ mod files;
 mod fileset;
 mod history;
 mod lock;
+mod process;
 mod route;
 mod routes;
 mod routing;

@@ -15,6 +15,7 @@ use super::archive::How;
 use super::desk::{Activated, Peer};
 use super::files;
 use super::lock::pause;
+use super::process;
 use super::routes::sync;
 use crate::exec::{Checked, Configuration, run};
 use crate::haproxy::{
@@ -32,7 +33,7 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 const RELOAD_TRIES: usize = 3;
 /// After this time a master that answers has not heard of it.
 const HEARING: Duration = Duration::from_secs(1);
-/// While the master replaces itself, nobody can connect to it.
+/// While the master replaces itself, nobody can connect to it, and it hears no signal.
 const MASTER_ABSENCE: Duration = Duration::from_secs(10);
 /// Between two looks at something that tells nobody when it changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
@@ -160,13 +161,22 @@ impl Running {
         }
     }
 
-    fn shell(&self, text: &str) -> Begun {
+    fn shell(&mut self, text: &str) -> Begun {
+        self.await_master();
         let mut command = Program::new("sh");
         command.args(["-c", text]);
         match run(command, self.reach.timeout, &self.reach.stop) {
             Ok(ended) if ended.status.success() => Begun::Unsaid,
             Ok(ended) => Begun::Failed(format!("`{text}` failed ({}):\n{}", ended.status, ended.said)),
             Err(fault) => Begun::Failed(format!("`{text}` {fault}")),
+        }
+    }
+
+    /// Most commands send a signal, which a master that replaces itself does not hear.
+    fn await_master(&mut self) {
+        let worker = self.info().ok().and_then(|info| i32::try_from(info.pid?).ok());
+        if let Some(pid) = worker.and_then(|worker| process::master_of(worker, &self.reach.program)) {
+            process::hears(pid, MASTER_ABSENCE);
         }
     }
 
@@ -228,10 +238,12 @@ impl Running {
 
     /// SIGUSR2 ends what does not expect it, so a pid that has become somebody else's is left alone.
     fn signal(&self, pid: i32, source: &str) -> Begun {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let program = self.reach.program.file_name().unwrap_or_default().to_string_lossy();
-        if name.is_empty() || ![&*program, "haproxy"].contains(&name.trim_end()) {
+        if !process::is_haproxy(pid, &self.reach.program) {
             return Begun::Nowhere(format!("{source}process {pid} is no HAProxy"));
+        }
+        if !process::hears(pid, MASTER_ABSENCE) {
+            let why = "does not take SIGUSR2, so it is no master process (`haproxy -W`)";
+            return Begun::Nowhere(format!("{source}process {pid} {why}"));
         }
         match kill(Pid::from_raw(pid), Signal::SIGUSR2) {
             Ok(()) => Begun::Unsaid,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use supervisor_haproxy::config_change::{Routes, Target};
 
-use crate::support::{Master, Run, eventually, free_port, web_server};
+use crate::support::{Disk, Master, Run, eventually, free_port, web_server};
 
 const NONE: BTreeMap<String, usize> = BTreeMap::new();
 
@@ -406,6 +406,44 @@ fn each_way_to_reload_works_and_the_first_that_leads_anywhere_is_taken() {
 }
 
 #[test]
+fn a_master_that_does_not_hear_yet_is_waited_for() {
+    let master = Master::start();
+    // One that replaces itself ignores the signal for a while. This one takes its time, and passes on what it hears.
+    fs::create_dir(master.path("busy")).unwrap();
+    let busy = master.script(
+        "busy/haproxy",
+        &format!(
+            "trap '' USR2; sleep 2; trap '{}' USR2; while test -e haproxy.cfg; do sleep 0.1; done",
+            master.reload_command()
+        ),
+    );
+    let mut busy = Command::new(busy).current_dir(master.path("")).stdout(Stdio::null()).spawn().unwrap();
+    let name = format!("/proc/{}/comm", busy.id());
+    eventually("its name", || (fs::read_to_string(&name).ok()? == "haproxy\n").then_some(()));
+    let (candidate, pid) = (master.candidate("two"), busy.id().to_string());
+    master
+        .begin_with(&["config", "apply", &candidate, "--to", "haproxy.cfg"], &["--master-pid", &pid])
+        .wait()
+        .expect(0);
+    assert_eq!(in_force(&master), "two");
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+}
+
+#[test]
+fn a_worker_is_no_master() {
+    let master = Master::start();
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", master.pid())).unwrap();
+    let worker = children.split_whitespace().next().unwrap();
+    let candidate = master.candidate("two");
+    let apply = ["config", "apply", &candidate, "--to", "haproxy.cfg"];
+    let why = format!("process {worker} does not take SIGUSR2, so it is no master process (`haproxy -W`)");
+    master.begin_with(&apply, &["--master-pid", worker]).wait().expect(5).complains(&why);
+    master.run(&["config", "recover"]).expect(0).says("is undone");
+    assert_eq!(in_force(&master), "one");
+}
+
+#[test]
 fn where_no_haproxy_answers_nothing_is_begun() {
     let master = Master::start();
     let nowhere = master.path("nowhere.sock").display().to_string();
@@ -592,16 +630,16 @@ fn who_has_the_lock_is_told_when_it_is_not_free_in_time() {
 #[test]
 fn a_full_disk_changes_nothing_and_keeps_nobody_from_going_on_when_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::mount(directory.path());
+    let disk = Disk::at(directory.path());
     let master = Master::start_in(tempfile::tempdir_in(directory.path()).unwrap());
     let candidate = master.candidate("two");
     let arguments = ["config", "apply", &candidate, "--to", "haproxy.cfg"];
     // A little more room each time, until there is enough for the whole of it.
     let mut refused = 0;
     for pages in 0.. {
-        disk.fill(&master.path("filler"), pages);
+        let ballast = disk.fill_but(pages);
         let run = master.run(&arguments);
-        fs::remove_file(master.path("filler")).unwrap();
+        fs::remove_file(ballast).unwrap();
         if run.code == 0 {
             break;
         }
@@ -616,39 +654,6 @@ fn a_full_disk_changes_nothing_and_keeps_nobody_from_going_on_when_there_is_room
     nothing_is_left(&master);
     drop(master);
     drop(disk);
-}
-
-/// A file system of a megabyte, which only root may mount.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    #[track_caller]
-    fn mount(path: &Path) -> Self {
-        as_root(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", path.to_str().unwrap()]);
-        Self(path.to_owned())
-    }
-
-    /// Leaves so many pages.
-    fn fill(&self, filler: &Path, pages: u64) {
-        let free = nix::sys::statvfs::statvfs(&self.0).unwrap();
-        let left = free.blocks_available() * free.fragment_size();
-        let taken = left.saturating_sub(pages * 4096);
-        fs::write(filler, vec![0; usize::try_from(taken).unwrap()]).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        as_root(&["umount", "--lazy", self.0.to_str().unwrap()]);
-    }
-}
-
-#[track_caller]
-fn as_root(words: &[&str]) {
-    let sudo: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["sudo", "-n"] };
-    let words = [sudo, words].concat();
-    let status = Command::new(words[0]).args(&words[1..]).status().unwrap();
-    assert!(status.success(), "{words:?} failed; only root may mount");
 }
 
 // --- what is typed

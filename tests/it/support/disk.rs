@@ -24,6 +24,15 @@ impl Disk {
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         path
     }
+
+    /// Takes all but so many pages.
+    pub(crate) fn fill_but(&self, pages: u64) -> PathBuf {
+        let path = self.fill();
+        let ballast = File::options().write(true).open(&path).unwrap();
+        let taken = ballast.metadata().unwrap().len();
+        ballast.set_len(taken.saturating_sub(pages * 4096)).unwrap();
+        path
+    }
 }
 
 impl Drop for Disk {
