@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::DEADLINE;
+use super::{DEADLINE, eventually};
 
 /// Brokers in the process of another program.
 pub(crate) struct Broker {
@@ -38,7 +38,21 @@ pub(crate) fn take_away<C: ClientContext>(brokers: &MockCluster<'_, C>) {
             let _ = shutdown(number, Shutdown::Both);
         }
     }
+    wait_for_children();
     brokers.broker_down(-1).unwrap();
+}
+
+/// Until its exec, a child that another test starts has our listeners, too, and librdkafka ends the process where it
+/// cannot bind a port of theirs anew.
+fn wait_for_children() {
+    let own = fs::read_link("/proc/self/exe").unwrap();
+    eventually("children that are programs of their own", || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let children = lists.collect::<Vec<_>>().join(" ");
+        let mut exes = children.split_whitespace().map(|pid| fs::read_link(format!("/proc/{pid}/exe")));
+        (!exes.any(|exe| exe.is_ok_and(|exe| exe == own))).then_some(())
+    });
 }
 
 /// With the library of its own: cargo points to the one that was built for us.
